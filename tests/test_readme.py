@@ -64,6 +64,9 @@ ELSEWHERE = {
     ("features.md", "name: clip_b32"): "tests/features/test_docs.py",
     ("formats.md", '{"schema": 1, "video": "cam3.mp4"'): "an abridged file",
     ("formats.md", '{"schema": 1, "video": "cam1/a.mp4"'): "an abridged file",
+    ("watch_events.md", '{"version": 1, "type": "event"'): "tests/watch/test_docs.py",
+    ("watch_events.md", "automation:"): "tests/watch/test_docs.py",
+    ("watch_events.md", "yard/2026-03-04/"): "tests/watch/test_docs.py",
 }
 _HOURS = "trains for hours"
 _FETCHES = "fetches packages; here the wheel is installed instead"

@@ -11,11 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from oddframe._utils.files import safe_file_name
 from oddframe.cli.demo import DEMO_DATA
 from oddframe.errors import OddframeError
 from oddframe.watch.event_files import EventFiles, clip_span
-from oddframe.watch.messages import new_event_id
+from oddframe.watch.messages import camera_part, new_event_id
 from oddframe.watch.packet_ring import PacketRing
 from tests.watch.samples import START, encode, event, frames
 
@@ -157,7 +156,7 @@ def test_a_picture_that_cannot_be_written_is_said_in_one_line(tmp_path: Path) ->
 def put(folder: Path, camera: str, age_days: float, size: int = 10) -> Path:
     start = START - timedelta(days=age_days)
     name = f"{new_event_id(camera, start)}.jpg"
-    path = folder / safe_file_name(camera) / f"{start:%Y-%m-%d}" / name
+    path = folder / camera_part(camera) / f"{start:%Y-%m-%d}" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(bytes(size))
     return path

@@ -89,3 +89,5 @@ def test_ids_are_unique_and_fit_for_file_names(camera: str) -> None:
     assert first.startswith(f"{camera_part(camera)}-20260304T235958Z-")
     assert not set(first) & set('/\\ :*?"<>|\0+#')
     assert not first.startswith((".", "-"))
+    assert camera_part(camera)
+    assert camera_part(camera)[-1] not in ". "

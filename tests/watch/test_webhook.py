@@ -137,9 +137,9 @@ def test_what_each_status_means(status: int, error: type[Exception], receiver: R
     assert [path for path, _, _ in receiver.requests] == ["/hook"]  # No redirect is followed.
 
 
-def test_the_receiver_may_ask_for_time_within_limits(receiver: Receiver) -> None:
+def test_the_receiver_may_ask_for_time(receiver: Receiver) -> None:
     sink = WebhookSink(f"http://{receiver.host}")
-    for text, expected in (("7", 7.0), ("99999999999", 3600.0), ("Wed, 1 Jan", 0.0), ("²", 0.0)):
+    for text, expected in (("7", 7.0), ("9" * 400, float("inf")), ("Wed, 1 Jan", 0.0), ("²", 0.0)):
         receiver.answers = [answer(503, Retry_After=text)]
         with pytest.raises(DeliveryError) as error:
             sink.send(state())

@@ -14,7 +14,7 @@ from pathlib import Path
 import av
 import cv2
 
-from oddframe._utils.files import atomic_write, make_folder, safe_file_name
+from oddframe._utils.files import atomic_write, make_folder
 from oddframe.errors import OddframeError
 from oddframe.video.frame import Image
 from oddframe.watch.messages import CameraEvent, camera_part
@@ -121,7 +121,7 @@ class EventFiles:
         return n_removed
 
     def _name(self, event: CameraEvent, ending: str) -> str:
-        return f"{safe_file_name(event.camera)}/{event.start:%Y-%m-%d}/{event.id}.{ending}"
+        return f"{camera_part(event.camera)}/{event.start:%Y-%m-%d}/{event.id}.{ending}"
 
     def _make_place(self, name: str) -> Path:
         path = self.folder / name
@@ -149,7 +149,7 @@ class _File:
 
 def _own_file(entry: os.DirEntry[str], camera: str) -> _File | None:
     match = _NAME.fullmatch(entry.name)
-    if match is None or match["camera"] != camera_part(camera):
+    if match is None or match["camera"] != camera:
         return None
     try:
         start = datetime.strptime(match["start"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)

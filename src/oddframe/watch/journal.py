@@ -25,6 +25,7 @@ _SEGMENT = re.compile(r"journal-(\d{12})\.jsonl")
 _MAX_LINE = 2**17  # Bytes of a message.
 _MAX_OPEN = 500  # Open events that are remembered; a camera has one or two.
 _MAX_HEAD = _MAX_OPEN * _MAX_LINE
+_APPEND = os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0)
 _PARTS = 8  # Segments that the journal may have.
 
 
@@ -144,7 +145,7 @@ class Journal:
             _sync_folder(self.folder)
             if self._file is not None:
                 os.close(self._file)
-            self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
+            self._file = os.open(path, _APPEND)
         self._size = path.stat().st_size
         self._firsts.append(first)
         while len(self._firsts) > _PARTS:
@@ -180,7 +181,7 @@ class Journal:
                 if line.endswith(b"\n"):
                     good = file.tell()
         with translate_os_errors(path):
-            self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
+            self._file = os.open(path, _APPEND)
             if path.stat().st_size > good:
                 os.ftruncate(self._file, good)
                 os.fsync(self._file)

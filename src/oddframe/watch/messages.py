@@ -13,7 +13,7 @@ from oddframe._utils.files import safe_file_name
 from oddframe.timeline import Box, SimilarClip
 
 # Of the JSON. Fields may be added under the same number; none is removed or changes its meaning.
-VERSION = 1
+MESSAGE_VERSION = 1
 
 EventKind = Literal["new", "update", "end"]
 StateName = Literal["online", "offline", "frozen", "clock stopped", "resolution changed"]
@@ -72,7 +72,7 @@ class CameraEvent:
 
     def to_json(self) -> dict[str, Any]:
         """The message as plain data for ``json.dumps``; docs/watch_events.md has the fields."""
-        head = {"version": VERSION, "type": "event", "number": self.number}
+        head = {"version": MESSAGE_VERSION, "type": "event", "number": self.number}
         state = self._state_json()
         before = None if self.before is None else self.before._state_json()
         return head | {"announced": _time(self.announced)} | state | {"before": before}
@@ -132,7 +132,7 @@ class CameraState:
     def to_json(self) -> dict[str, Any]:
         """The message as plain data for ``json.dumps``; docs/watch_events.md has the fields."""
         return {
-            "version": VERSION,
+            "version": MESSAGE_VERSION,
             "type": "camera",
             "number": self.number,
             "announced": _time(self.announced),
@@ -152,14 +152,14 @@ def new_event_id(camera: str, start: datetime) -> str:
 
 
 def camera_part(camera: str) -> str:
-    """How ids begin: the camera's name, shortened, without characters that need quotes."""
-    return _UNSAFE.sub("_", safe_file_name(camera)[:_MAX_ID_NAME])
+    """A camera's name as ids and folders have it: short, without characters that need quotes."""
+    return _UNSAFE.sub("_", safe_file_name(camera)[:_MAX_ID_NAME]).rstrip(".")
 
 
 def from_json(data: object) -> Message:
     """Read a message; fields that are not known are ignored. ValueError: it is none."""
     try:
-        if not isinstance(data, Mapping) or data.get("version") != VERSION:
+        if not isinstance(data, Mapping) or data.get("version") != MESSAGE_VERSION:
             raise ValueError("no message, or one of another version")
         number = _integer(data["number"])
         announced = None if data["announced"] is None else _read_time(data["announced"])

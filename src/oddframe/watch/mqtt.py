@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessageInfo
 
 PREFIX, DISCOVERY_PREFIX = "oddframe", "homeassistant"
-TIMEOUT_S = 10.0
+CONFIRM_TIMEOUT_S = 10.0
 _PORT, _TLS_PORT = 1883, 8883
 _KEEPALIVE_S = 30
 _MAX_RECONNECT_S = 60
@@ -74,7 +74,7 @@ class MqttSink(Sink):
         *,
         prefix: str = PREFIX,
         discovery_prefix: str | None = DISCOVERY_PREFIX,
-        timeout_s: float = TIMEOUT_S,
+        timeout_s: float = CONFIRM_TIMEOUT_S,
     ) -> None:
         for each in (prefix, discovery_prefix or PREFIX):
             _check_prefix(each)

@@ -19,11 +19,10 @@ from oddframe.errors import UsageError
 from oddframe.watch.delivery import DeliveryError, MessageRefusedError, ReceiverGoneError, Sink
 from oddframe.watch.messages import Message
 
-TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 10.0
 # The receiver has understood the request and will never take this one.
 _REFUSED = frozenset({400, 413, 415, 422})
 _GONE = 410
-_MAX_RETRY_AFTER_S = 3600.0
 
 
 class WebhookSink(Sink):
@@ -41,7 +40,9 @@ class WebhookSink(Sink):
         UsageError: the address cannot be used.
     """
 
-    def __init__(self, url: str, secret: bytes | None = None, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, url: str, secret: bytes | None = None, timeout_s: float = ANSWER_TIMEOUT_S
+    ) -> None:
         if not url.isascii() or not url.isprintable() or " " in url:
             raise UsageError("a webhook's address has characters that must be percent-encoded")
         try:
@@ -106,7 +107,7 @@ def _check_status(status: int, retry_after: str) -> None:
     if 300 <= status < 400:
         raise DeliveryError(f"answers {status}, a redirect, which is not followed")
     wait_s = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else 0.0
-    raise DeliveryError(f"answers {status}", min(wait_s, _MAX_RETRY_AFTER_S))
+    raise DeliveryError(f"answers {status}", wait_s)
 
 
 @contextmanager

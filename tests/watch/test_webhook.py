@@ -208,13 +208,18 @@ def test_a_long_answer_is_not_read(receiver: Receiver) -> None:
     assert time.monotonic() - start < 2
 
 
-def test_nobody_there_is_said_in_one_line() -> None:
+def test_nobody_there_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(DeliveryError, match="cannot be reached"):
         WebhookSink(f"http://127.0.0.1:{port}").send(state())
-    with pytest.raises(DeliveryError, match=r"cannot be reached \("):
+
+    def know_no_host(*_: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", know_no_host)
+    with pytest.raises(DeliveryError, match=r"cannot be reached \(Name or service not known\)"):
         WebhookSink("http://no-such-host.invalid").send(state())
 
 

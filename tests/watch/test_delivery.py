@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -33,6 +32,8 @@ from oddframe.watch.journal import Journal, JournalReader
 from oddframe.watch.jsonl import JsonlSink
 from oddframe.watch.messages import Message
 from oddframe.watch.terminal import TerminalSink
+from oddframe.watch.webhook import WebhookSink
+from tests.watch.receiver import receiving
 from tests.watch.samples import event, state
 
 WAITS = {"first_wait_s": 0.01, "max_wait_s": 0.05}
@@ -241,6 +242,29 @@ def test_delivered_messages_leave_the_disk(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("journal-*"))) == 1
 
 
+def test_a_journal_that_somebody_removes_is_started_again(tmp_path: Path) -> None:
+    sink = Recorder()
+    delivery = deliver(tmp_path, sink)
+    delivery.announce(event())
+    wait_until(lambda: len(sink.got) == 1)
+    for path in tmp_path.glob("journal-*"):
+        path.unlink()
+    delivery.announce(state())
+    delivery.close(5)
+    assert sink.numbers == [1, 2]
+    assert [each.number for each in deliver(tmp_path).open_events()] == [1]
+
+
+def test_a_message_that_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
+    sink = Recorder()
+    delivery = deliver(tmp_path, sink)
+    with pytest.raises(ValueError, match="too long"):
+        delivery.announce(state(text="x" * 5000))
+    delivery.announce(state())
+    delivery.close(5)
+    assert sink.numbers == [1]
+
+
 def test_one_folder_serves_one_process(tmp_path: Path) -> None:
     delivery = deliver(tmp_path)
     with pytest.raises(UsageError, match="in use by another oddframe watch"):
@@ -414,13 +438,13 @@ from pathlib import Path
 from oddframe.watch.delivery import Delivery
 from oddframe.watch.jsonl import JsonlSink
 from oddframe.watch.messages import new_event_id
+from oddframe.watch.webhook import WebhookSink
 from dataclasses import replace
 from tests.watch.samples import START, event
 
 folder = Path(sys.argv[1])
-delivery = Delivery(
-    folder / "journal", [JsonlSink(folder / "events.jsonl")], say=sys.exit, max_bytes=60_000
-)
+sinks = [JsonlSink(folder / "events.jsonl"), WebhookSink(sys.argv[2])]
+delivery = Delivery(folder / "journal", sinks, say=sys.exit, max_bytes=60_000)
 for left in delivery.open_events():  # As ``watch`` does after a restart.
     delivery.announce(replace(left, kind="end", before=left))
     print("end", left.id, flush=True)
@@ -430,34 +454,40 @@ while True:
     print("new", id, flush=True)
     delivery.announce(event("end", id=id))
     print("end", id, flush=True)
-    while delivery.waiting().popitem()[1] > 20:  # The journal is small, so that segments change.
+    while max(delivery.waiting().values()) > 20:  # The journal is small, so that segments change.
         time.sleep(0.001)
 """
 
 
 @pytest.mark.slow
 def test_kill_9_at_random_moments_loses_no_announced_event(tmp_path: Path) -> None:
-    """What a process said was announced is in the file, once, under the same id."""
+    """What a process said was announced arrives, under the same id; in the file, once."""
     rng = random.Random(0)
-    said: list[tuple[str, str]] = []
-    for _ in range(8):
-        child = subprocess.Popen(
-            [sys.executable, "-c", ANNOUNCER, str(tmp_path)], stdout=subprocess.PIPE, text=True
-        )
-        assert child.stdout is not None
-        lines = [child.stdout.readline()]  # It has started.
-        killer = threading.Timer(rng.uniform(0.0, 0.15), child.send_signal, [signal.SIGKILL])
-        killer.start()
-        lines += child.stdout.readlines()
-        child.wait()
-        killer.join()
-        said += [tuple(line.split()) for line in lines if line.endswith("\n")]
-    Delivery(tmp_path / "journal", [JsonlSink(tmp_path / "events.jsonl")], say=print).close(10)
-    text = (tmp_path / "events.jsonl").read_text()
-    found = [(data["kind"], data["id"]) for data in map(json.loads, text.splitlines())]
+    said: list[tuple[str, ...]] = []
+    with receiving() as receiver:
+        url = f"http://{receiver.host}"
+        words = [sys.executable, "-c", ANNOUNCER, str(tmp_path), url]
+        for _ in range(8):
+            child = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+            assert child.stdout is not None
+            lines = [child.stdout.readline()]  # It has started.
+            killer = threading.Timer(rng.uniform(0.0, 0.3), child.kill)
+            killer.start()
+            lines += child.stdout.readlines()
+            child.wait()
+            killer.join()
+            said += [tuple(line.split()) for line in lines if line.endswith("\n")]
+        sinks = [JsonlSink(tmp_path / "events.jsonl"), WebhookSink(url)]
+        Delivery(tmp_path / "journal", sinks, say=print).close(10)
+        posted = [json.loads(body) for _, _, body in receiver.requests]
+    written = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert len(said) > 16
+    found = [(data["kind"], data["id"]) for data in written]
     assert set(said) <= set(found)
     assert len(found) == len(set(found))  # None twice, and no id for two events.
+    assert {(data["kind"], data["id"]) for data in posted} == set(found)
+    # What came twice is the same message.
+    assert len({json.dumps(data) for data in posted}) == len(written)
     ended = {id for kind, id in found if kind == "end"}
     begun = [id for kind, id in found if kind == "new"]
     assert len(set(begun) - ended) <= 1  # Only of the last process.

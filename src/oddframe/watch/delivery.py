@@ -14,14 +14,15 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from oddframe._utils.files import json_text, read_bytes, safe_file_name, write_text
+from oddframe._utils.files import json_text, make_folder, read_bytes, safe_file_name, write_text
 from oddframe._utils.locks import ProcessLock
 from oddframe._utils.parsing import parse_json
 from oddframe.errors import OddframeError, UsageError
-from oddframe.watch.journal import Journal, JournalReader
+from oddframe.watch.journal import Journal, JournalReader, sync_folder
 from oddframe.watch.messages import CameraEvent, Message
 
 MAX_BYTES = 64 * 2**20  # Of the journal: some 50,000 messages.
@@ -108,20 +109,23 @@ class Delivery:
     ) -> None:
         if twice := [name for name, n in Counter(sink.name for sink in sinks).items() if n > 1]:
             raise UsageError(f"{twice[0]}: named twice; messages would arrive there twice")
-        self._folder = folder
+        make_folder(folder)
         self._lock = ProcessLock(folder / "lock")
         if not self._lock.acquire():
             raise UsageError(
                 f"{folder}: in use by another oddframe watch (process {self._lock.holder()}); stop "
                 "it, or name another folder"
             )
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._lock.release)
             self._journal = Journal(folder, max_bytes)
+            undo.callback(self._journal.close)
             waits = (first_wait_s, max_wait_s)
             self._workers = [_SinkWorker(sink, self._journal, say, waits) for sink in sinks]
-        except BaseException:
-            self._lock.release()
-            raise
+            # A cursor that a power cut takes away would make its sink a new one.
+            sync_folder(folder)
+            sync_folder(folder.parent)
+            undo.pop_all()
         for worker in self._workers:
             worker.after_progress = self._drop_delivered
             worker.start()
@@ -214,7 +218,7 @@ class _SinkWorker(threading.Thread):
         try:
             while True:
                 self._wake.clear()
-                message = self._reader.read(self.next_number)
+                message = self._read()
                 if message is not None:
                     self._say_dropped(message.number - self.next_number)
                     self._deliver(message)
@@ -227,6 +231,16 @@ class _SinkWorker(threading.Thread):
             pass
         finally:
             self.sink.close()
+
+    def _read(self) -> Message | None:
+        """The next message; a disk that fails is tried again."""
+        while True:
+            try:
+                return self._reader.read(self.next_number)
+            except OSError as error:
+                self._say_failure(error)
+                if self._closing.wait(self._first_wait_s):
+                    raise _StoppedError from None
 
     def _deliver(self, message: Message) -> None:
         """Try until it is delivered or refused; ``_StoppedError``: it waits for the next start."""
@@ -254,9 +268,9 @@ class _SinkWorker(threading.Thread):
             wait_s = min(2 * wait_s, self._max_wait_s)
 
     def _say_failure(self, error: Exception) -> None:
-        text = (
-            str(error) if isinstance(error, DeliveryError) else f"{type(error).__name__}: {error}"
-        )
+        text = str(error)
+        if not isinstance(error, DeliveryError | OddframeError):
+            text = f"{type(error).__name__}: {text}"
         if text != self._said:
             self._say(f"{self.sink.name}: {text}; messages wait on disk and are tried again")
         self._said = text

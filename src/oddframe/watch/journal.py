@@ -12,13 +12,13 @@ import json
 import os
 import re
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from oddframe._utils.files import atomic_write, make_folder, translate_os_errors
 from oddframe._utils.parsing import parse_json
-from oddframe.errors import OddframeError
 from oddframe.watch.messages import CameraEvent, Message, from_json
 
 _SEGMENT = re.compile(r"journal-(\d{12})\.jsonl")
@@ -62,17 +62,16 @@ class Journal:
 
         Raises:
             OddframeError: it cannot be written; the journal is as it was before.
+            ValueError: a field is much too long, or the journal is closed.
         """
         with self._lock:
             message = replace(message, number=self.last + 1, announced=datetime.now(UTC))
             line = _to_line(message.to_json())
-            if len(line) > _MAX_LINE:
-                raise OddframeError(f"a message of {len(line):,} bytes; at most {_MAX_LINE:,}")
-            has_messages = self.last >= self._firsts[-1]
-            if has_messages and self._size + len(line) > self._segment_bytes:
+            if len(line) > _MAX_LINE or _read_line(line) is None:
+                raise ValueError("a message that could not be read again: a text is too long")
+            if self._needs_segment(len(line)):
                 self._start_segment()
-            path = self._path(self._firsts[-1])
-            with translate_os_errors(path):
+            with translate_os_errors(self._path(self._firsts[-1])):
                 self._write(line)
             self.last = message.number
             self._note(message)
@@ -121,9 +120,15 @@ class Journal:
                 if len(self._open) > _MAX_OPEN:
                     del self._open[next(iter(self._open))]
 
-    def _write(self, line: bytes) -> None:
+    def _needs_segment(self, n_bytes: int) -> bool:
         if self._file is None:
             raise ValueError("the journal is closed")
+        if os.fstat(self._file).st_nlink == 0:  # Somebody has removed the files.
+            return True
+        return self.last >= self._firsts[-1] and self._size + n_bytes > self._segment_bytes
+
+    def _write(self, line: bytes) -> None:
+        assert self._file is not None
         try:
             written = 0
             while written < len(line):
@@ -142,12 +147,13 @@ class Journal:
         with translate_os_errors(path):
             with atomic_write(path) as part:
                 part.write_bytes(_to_line(head))
-            _sync_folder(self.folder)
-            if self._file is not None:
-                os.close(self._file)
-            self._file = os.open(path, _APPEND)
+            sync_folder(self.folder)
+            old, self._file = self._file, os.open(path, _APPEND)
+            if old is not None:
+                os.close(old)
         self._size = path.stat().st_size
-        self._firsts.append(first)
+        if self._firsts[-1:] != [first]:
+            self._firsts.append(first)
         while len(self._firsts) > _PARTS:
             self._remove_oldest()
 
@@ -155,7 +161,8 @@ class Journal:
         return sorted(self._open.values(), key=lambda event: event.number)
 
     def _remove_oldest(self) -> None:
-        self._path(self._firsts.pop(0)).unlink(missing_ok=True)
+        with suppress(OSError):  # It stays on disk, and is removed after the next start.
+            self._path(self._firsts.pop(0)).unlink(missing_ok=True)
 
     def _recover(self, first: int) -> bool:
         """Read the newest segment and cut off a torn last line; False: it has no valid start."""
@@ -207,12 +214,9 @@ class JournalReader:
             if self._first != first or number < self._next:
                 self._first, self._next, self._offset = first, first, 0
             end = self._journal.after_segment(first)
-            try:
-                message = self._read_segment(path, number, end)
-            except FileNotFoundError:  # It was dropped just now.
-                continue
-            if message is not None:
-                return message
+            with suppress(FileNotFoundError):  # It was dropped just now.
+                if (message := self._read_segment(path, number, end)) is not None:
+                    return message
             number = max(number, end)
         return None
 
@@ -244,7 +248,7 @@ def _to_line(data: object) -> bytes:
     return json.dumps(data, allow_nan=False).encode() + b"\n"
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the names of new files durable; systems without folder descriptors do it themselves."""
     if not hasattr(os, "O_DIRECTORY"):
         return

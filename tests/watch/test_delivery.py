@@ -445,17 +445,24 @@ from tests.watch.samples import START, event
 folder = Path(sys.argv[1])
 sinks = [JsonlSink(folder / "events.jsonl"), WebhookSink(sys.argv[2])]
 delivery = Delivery(folder / "journal", sinks, say=sys.exit, max_bytes=60_000)
+
+
+def wait():  # The journal is small, so that segments change.
+    while max(delivery.waiting().values()) > 20:
+        time.sleep(0.001)
+
+
+wait()
 for left in delivery.open_events():  # As ``watch`` does after a restart.
     delivery.announce(replace(left, kind="end", before=left))
     print("end", left.id, flush=True)
 while True:
+    wait()
     id = new_event_id("yard", START)
     delivery.announce(event(id=id))
     print("new", id, flush=True)
     delivery.announce(event("end", id=id))
     print("end", id, flush=True)
-    while max(delivery.waiting().values()) > 20:  # The journal is small, so that segments change.
-        time.sleep(0.001)
 """
 
 

@@ -204,6 +204,8 @@ def format_validation_error(
 
 def _keys_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
     for part in loc:
+        if str(part) not in model.model_fields:  # A key of a mapping, or a number in a list.
+            continue
         inner = model.model_fields[str(part)].annotation
         options = [inner, *getattr(inner, "__args__", ())]
         model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))

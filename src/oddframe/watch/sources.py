@@ -98,7 +98,7 @@ def parse_source(text: str, *, as_live: bool = False) -> Source:
             raise UsageError(f"{shown}: cameras of this machine are read on Linux only")
         return Source("device", text, shown)
     path = Path(text)
-    if path.is_dir():
+    if text and path.is_dir():
         return Source("folder", str(path.absolute()), shown)
     if not path.is_file():
         raise UsageError(f"{shown}: no such file, folder or device, and no address")

@@ -16,7 +16,7 @@ install = set -o pipefail; $(PIP) --progress-bar off $(1) | { grep --line-buffer
 # Where the benchmarks' data sets lie, a folder each.
 DATA   ?= ../shared/data
 
-.PHONY: help demo test fast lint bench docs check-docs features weights browser clean
+.PHONY: help demo test fast lint bench docs check-docs soak features weights browser servers clean
 .DEFAULT_GOAL := help
 
 help:                      ## This list
@@ -74,6 +74,10 @@ docs: $(VENV)/.dev         ## The documentation as a website, in build/site
 check-docs: $(VENV)/.dev   ## Check that the documentation's commands and links are true
 	$(BIN)/python -m pytest tests/test_readme.py tests/test_site.py -m "slow or not slow"
 
+soak: $(VENV)/.dev         ## Ten hours of stream, and fifty kills of watch; takes hours
+	ODDFRAME_KILLS=50 ODDFRAME_SOAK_HOURS=10 $(BIN)/python -m pytest -s -m "slow or not slow" \
+	  tests/watch/test_watch_crash.py tests/watch/test_watch_soak.py
+
 features: $(VENV)/.run     ## Features of the local benchmarks, made once: make features DATA=DIR
 	$(BIN)/python tools/make_features.py $(DATA)
 
@@ -90,6 +94,10 @@ weights: $(VENV)/.run      ## Download the weights that come along and convert t
 
 browser:                   ## Install Chromium for the browser tests (Debian, Ubuntu)
 	apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium
+
+servers:                   ## Install the servers that the tests of watch need (Debian, Ubuntu)
+	apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
+	  ffmpeg mosquitto python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
 
 clean:                     ## Remove everything that was made here
 	rm -rf $(VENV) build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

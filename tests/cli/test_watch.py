@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -128,3 +130,30 @@ def test_a_password_is_not_in_the_process_title_output_or_files(tmp_path: Path) 
     assert "127.0.0.1" in printed
     for text in (titles, printed.encode(), files):
         assert b"hunter2" not in text
+
+
+def test_messages_reach_a_webhook_and_options_reach_the_sinks(
+    oddframe: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got: list[tuple[str | None, dict[str, Any]]] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            got.append((self.headers["Oddframe-Signature"], json.loads(body)))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("HOOK_SECRET", "s")
+    address = f"http://127.0.0.1:{server.server_address[1]}/hook"
+    words = ["--webhook", address, "--webhook-secret", "env:HOOK_SECRET", "--keep-days", "1"]
+    done = oddframe("watch", QUIET, "--as-live", "--out", tmp_path / "out", *words)
+    server.shutdown()
+    server.server_close()
+    assert done.code == 0
+    assert [(bool(signature), each["state"]) for signature, each in got] == [(True, "online")]

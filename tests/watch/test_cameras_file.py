@@ -102,7 +102,8 @@ def test_a_span_and_its_rest_fill_the_day(minute: int, start: int, end: int) -> 
 def test_zone_cool_down_and_snooze(tmp_path: Path) -> None:
     path = write(
         tmp_path,
-        "time_zone: Asia/Tokyo\ncameras:\n  a:\n    source: rtsp://h/\n    schedule: [09:00-10:00]\n"
+        "time_zone: Asia/Tokyo\ncameras:\n  a:\n    source: rtsp://h/\n"
+        "    schedule: [09:00-10:00]\n"
         "    cool_down_s: 60\n    snooze_until: 2026-11-30 09:30\n",
     )
     sections = read_cameras(path)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def test_kills_lose_no_event_and_give_no_second_id(tmp_path: Path) -> None:
         (datetime.fromisoformat(each["start"]), datetime.fromisoformat(each["end"]))
         for each in events(out)
     )
-    assert all(one[1] <= other[0] for one, other in zip(spans, spans[1:], strict=False))
+    assert all(one[1] <= other[0] for one, other in pairwise(spans))
 
 
 def test_an_event_goes_on_under_its_id_after_a_kill(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Watches cameras with a model whose score is the brightness: as ``oddframe watch``, but light.
 
-``python -m tests.watch.watch_brightness OUT SOURCE... [--loops N]`` runs it in a process of its own.
+``python -m tests.watch.watch_brightness OUT SOURCE...`` runs it in a process of its own.
 """
 
 from __future__ import annotations

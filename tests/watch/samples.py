@@ -41,13 +41,20 @@ def state(state: Any = "offline", **other) -> CameraState:
     return CameraState(**({"camera": "yard", "state": state, "since": START, "text": "x"} | other))
 
 
-def encode(path: Path, codec: str, n_frames: int = 50, gop: int = 10, options: Any = None) -> None:
+def encode(
+    path: Path,
+    codec: str,
+    n_frames: int = 50,
+    gop: int = 10,
+    options: Any = None,
+    pix_fmt: str = "yuv420p",
+) -> None:
     """A noise that moves, 160 x 128 at 25 fps, with a key frame every ``gop`` frames."""
     noise = np.random.default_rng(0).integers(0, 255, (128, 160, 3), dtype=np.uint8)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25, options=options or {})
         stream.width, stream.height, stream.gop_size = 160, 128, gop
-        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else pix_fmt
         for i in range(n_frames):
             frame = av.VideoFrame.from_ndarray(np.roll(noise, 3 * i, axis=1))
             container.mux(stream.encode(frame))

@@ -18,7 +18,10 @@ from oddframe.watch.messages import camera_part, new_event_id
 from oddframe.watch.packet_ring import PacketRing
 from tests.watch.samples import START, encode, event, frames
 
-HEVC_OPTIONS = {"x265-params": "log-level=none:keyint=10"}
+OPTIONS = {
+    "libx265": {"x265-params": "log-level=none:keyint=10"},
+    "libsvtav1": {"svtav1-params": "keyint=10", "preset": "12"},
+}
 
 
 def fill(ring: PacketRing, path: Path, start_s: float = 0.0) -> list[float]:
@@ -40,13 +43,16 @@ def fill(ring: PacketRing, path: Path, start_s: float = 0.0) -> list[float]:
         ("libx265", "in.ts", "mp4"),
         ("mjpeg", "in.avi", "mkv"),
         ("libvpx-vp9", "in.webm", "mp4"),
+        ("libsvtav1", "in.mkv", "mp4"),
     ],
 )
 def test_a_clip_shows_exactly_the_pictures_of_its_source(
     codec: str, source: str, ending: str, tmp_path: Path
 ) -> None:
+    if codec not in av.codecs_available:
+        pytest.skip(f"this PyAV has no {codec}")
     path = tmp_path / source
-    encode(path, codec, options=HEVC_OPTIONS if codec == "libx265" else None)
+    encode(path, codec, options=OPTIONS.get(codec))
     ring = PacketRing(100, 10**8)
     times = fill(ring, path, start_s=7.0)
     middle = times[25]
@@ -130,6 +136,29 @@ def test_time_stamps_that_repeat_or_go_back_still_make_a_clip(tmp_path: Path) ->
     clip = ring.cut(0.0, 10.0)
     assert clip is not None
     assert len(frames(tmp_path / EventFiles(tmp_path).write_clip(event(), clip))) == 20
+
+
+@pytest.mark.parametrize("codec", ["rawvideo", "huffyuv"])
+def test_a_codec_that_cannot_be_a_clip_is_said_in_one_line(codec: str, tmp_path: Path) -> None:
+    """Raw pictures of webcams; the ring still has them, for the event's picture."""
+    path = tmp_path / "in.avi"
+    encode(path, codec, n_frames=10, pix_fmt="yuv422p" if codec == "huffyuv" else "yuv420p")
+    ring = PacketRing(10.0, 10**8)
+    fill(ring, path)
+    clip = ring.cut(0.0, 10.0)
+    assert clip is not None
+    assert len(clip.packets) == 10
+    with pytest.raises(OddframeError, match=f"no clip: {codec} cannot be written"):
+        EventFiles(tmp_path / "out").write_clip(event(), clip)
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
+
+
+def test_a_codec_that_cannot_be_described_gives_no_clip(tmp_path: Path) -> None:
+    path = tmp_path / "in.mov"
+    encode(path, "prores", n_frames=5, pix_fmt="yuv422p10le")
+    ring = PacketRing(10.0, 10**8)
+    fill(ring, path)
+    assert ring.cut(0.0, 10.0) is None
 
 
 def test_the_clip_of_a_long_event_has_its_beginning() -> None:

@@ -76,23 +76,23 @@ class EventFiles:
             part.write_bytes(data.tobytes())
         return name
 
-    def clip_name(self, event: CameraEvent, clip: StoredClip) -> str:
-        """The path that ``write_clip`` will give: it may be announced before the clip is there."""
-        return self._name(event, "mp4" if codec_name(clip) in _MP4_CODECS else "mkv")
-
     def write_clip(self, event: CameraEvent, clip: StoredClip) -> str:
         """Write a clip without encoding it again; return its path for ``CameraEvent.clip``.
 
         Raises:
-            OddframeError: it cannot be written.
+            OddframeError: it cannot be written, or its codec is none of recordings, such as the
+                raw pictures of a webcam.
         """
-        name = self.clip_name(event, clip)
+        name = self._name(event, "mp4" if codec_name(clip) in _MP4_CODECS else "mkv")
         path = self._make_place(name)
         try:
             with atomic_write(path) as part:
                 write_clip(clip, str(part), _CONTAINERS[path.suffix[1:]])
-        except av.FFmpegError as error:
-            raise OddframeError(f"{path}: cannot be written ({error.strerror})") from None
+        except (av.FFmpegError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "unknown codec"
+            raise OddframeError(
+                f"{path}: no clip: {codec_name(clip)} cannot be written ({reason.lower()})"
+            ) from None
         return name
 
     def remove_old(self, now: datetime | None = None) -> int:

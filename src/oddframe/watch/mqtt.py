@@ -102,7 +102,8 @@ class MqttSink(Sink):
         if self._pending is None or self._pending[0] != message.number:
             # Paho would queue it, and each further attempt would queue it once more.
             if not self._wait_for_connection():
-                raise DeliveryError(self._refusal or "no connection to the broker")
+                hint = "; is its certificate known, and for this host?" if self._tls else ""
+                raise DeliveryError(self._refusal or f"no connection to the broker{hint}")
             self._pending = message.number, self._publish(message)
         until = time.monotonic() + self._timeout_s
         try:

@@ -74,10 +74,11 @@ class PacketRing:
         self._packets: deque[StoredPacket] = deque()
         self._key_times: deque[float] = deque()
         self._header, self._time_base = b"", Fraction(1)
+        self._is_unknown = False  # The codec cannot be described.
         self.n_bytes = 0
 
     def add(self, packet: Packet[VideoStream], time_s: float) -> None:
-        """Keep a packet.
+        """Keep a packet; of a codec that NUT does not know, nothing is kept.
 
         Args:
             packet: Of the one stream, in its order.
@@ -86,8 +87,14 @@ class PacketRing:
         pts = packet.pts if packet.pts is not None else packet.dts
         if pts is None or packet.size == 0 or (not self._packets and not packet.is_keyframe):
             return
+        if self._is_unknown:
+            return
         if not self._header:
-            self._header, self._time_base = _describe(packet), Fraction(packet.time_base)
+            try:
+                self._header, self._time_base = _describe(packet), Fraction(packet.time_base)
+            except (av.FFmpegError, ValueError):
+                self._is_unknown = True
+                return
         dts = packet.dts if packet.dts is not None else pts
         is_key, duration = packet.is_keyframe, packet.duration or 0
         self._packets.append(StoredPacket(bytes(packet), pts, dts, duration, is_key, time_s))
@@ -130,7 +137,8 @@ def write_clip(clip: StoredClip, file: str, container_format: str) -> None:
     """Write packets into a file as they are, with times from 0 on.
 
     Raises:
-        av.FFmpegError: the container does not take the codec, or the file cannot be written.
+        av.FFmpegError: the file cannot be written, or the container does not take the codec.
+        ValueError: the container does not take the codec.
     """
     # +faststart: players on the web show the first picture before the file is complete.
     options = {"movflags": "+faststart"} if container_format == "mp4" else {}
@@ -138,7 +146,7 @@ def write_clip(clip: StoredClip, file: str, container_format: str) -> None:
         av.open(io.BytesIO(clip.header)) as source,
         av.open(file, "w", format=container_format, options=options) as target,
     ):
-        stream = target.add_stream_from_template(source.streams.video[0])
+        stream = target.add_stream_from_template(source.streams.video[0], opaque=True)
         offset = clip.packets[0].dts
         for pts, dts, stored in _rising(clip.packets):
             packet = Packet(stored.data)
@@ -152,7 +160,7 @@ def write_clip(clip: StoredClip, file: str, container_format: str) -> None:
 def codec_name(clip: StoredClip) -> str:
     """FFmpeg's name of the clip's codec: ``h264``."""
     with av.open(io.BytesIO(clip.header)) as source:
-        return source.streams.video[0].codec_context.name
+        return source.streams.video[0].codec_context.codec.canonical_name
 
 
 def _rising(packets: Sequence[StoredPacket]) -> list[tuple[int, int, StoredPacket]]:
@@ -169,7 +177,7 @@ def _describe(packet: Packet[VideoStream]) -> bytes:
     """A NUT file of one packet, which describes its stream."""
     header = io.BytesIO()
     with av.open(header, "w", format=_HEADER_FORMAT) as container:
-        stream = container.add_stream_from_template(packet.stream)
+        stream = container.add_stream_from_template(packet.stream, opaque=True)
         copy = Packet(bytes(packet))
         copy.stream = stream
         copy.time_base = packet.time_base

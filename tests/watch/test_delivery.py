@@ -75,6 +75,31 @@ def deliver(folder: Path, *sinks: Sink, **options) -> Delivery:
     return Delivery(folder, sinks, **({"say": print} | WAITS | options))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_fsync() -> Iterator[None]:
+    """On a busy disk each fsync takes a tenth of a second, and there are thousands here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+def test_a_message_is_on_disk_when_it_is_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivery = deliver(tmp_path)
+    (path,) = tmp_path.glob("journal-*")
+    synced: list[tuple[int, int]] = []
+
+    def note(file: int) -> None:
+        synced.append((os.fstat(file).st_ino, os.fstat(file).st_size))
+
+    monkeypatch.setattr(os, "fsync", note)
+    delivery.announce(state())
+    monkeypatch.undo()
+    assert synced[0] == (path.stat().st_ino, path.stat().st_size)
+    delivery.close(1)
+
+
 def test_messages_arrive_in_order_and_events_without_an_end_stay_open(tmp_path: Path) -> None:
     sink = Recorder()
     delivery = deliver(tmp_path, sink)
@@ -434,6 +459,7 @@ def test_killed_at_any_step_the_journal_has_what_was_announced(
 
 ANNOUNCER = """
 import sys, time
+from functools import partial
 from pathlib import Path
 from oddframe.watch.delivery import Delivery
 from oddframe.watch.jsonl import JsonlSink
@@ -444,7 +470,8 @@ from tests.watch.samples import START, event
 
 folder = Path(sys.argv[1])
 sinks = [JsonlSink(folder / "events.jsonl"), WebhookSink(sys.argv[2])]
-delivery = Delivery(folder / "journal", sinks, say=sys.exit, max_bytes=60_000)
+say = partial(print, file=sys.stderr)
+delivery = Delivery(folder / "journal", sinks, say=say, max_bytes=60_000)
 
 
 def wait():  # The journal is small, so that segments change.

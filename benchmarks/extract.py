@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from safetensors.torch import save_file
 
-from oddframe.backbones.audio import VGGish
+from oddframe.backbones.audio_networks import VGGish
 from oddframe.backbones.base import FULL_FRAME, Backbone
 from oddframe.backbones.engines import EngineName
 from oddframe.backbones.registry import get_backbones, load_backbone

@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from score import FPS, make_video
 
 from oddframe._utils.determinism import deterministic
-from oddframe.backbones.base import FULL_FRAME, to_input
+from oddframe.backbones.base import FULL_FRAME
 from oddframe.backbones.registry import load_backbone
+from oddframe.backbones.torch_runner import to_tensor
 from oddframe.backbones.visual.i3d import I3D_WEIGHTS
 from oddframe.backbones.visual.i3d_network import read_i3d
 from oddframe.detector import Detector
@@ -75,7 +76,7 @@ def network_alone(batch: int, precision: str, device: str, layout: Any) -> Calla
     """Make a call of the network with an input that is on the card already."""
     network = read_i3d(I3D_WEIGHTS).eval().to(device).to(memory_format=layout)
     shape = batch, FRAMES, SIZE, SIZE, 3
-    x = to_input(np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8), device)
+    x = to_tensor(np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8), device)
     x = x.contiguous(memory_format=layout)
     bfloat16 = precision == "bfloat16"
 

@@ -64,11 +64,12 @@ class Telemetry:
 CONVERT = """
 import torch
 from oddframe.backbones.engines import Runtime, openvino_runner
+from oddframe.backbones.torch_runner import convert
 
 runtime = Runtime("openvino", "cpu", "float32")
 network, example = torch.nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 8, 8)
-run = openvino_runner(network, example, runtime, "key", batch_of_one=False)
-print(run(torch.zeros(2, 3, 8, 8)).shape)
+run = openvino_runner(convert(network, example), runtime)
+print(run(torch.zeros(2, 3, 8, 8).numpy()).shape)
 """
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from weight_files import BUILD, verify_sha256, write_weights
 
-from oddframe.backbones.visual.efficientnet import EfficientNetLite0
+from oddframe.backbones.visual.efficientnet_network import EfficientNetLite0
 from oddframe.backbones.weights import fold_named_batch_norm
 
 WHEEL_SHA256 = "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"

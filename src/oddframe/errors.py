@@ -28,6 +28,10 @@ class UsageError(OddframeError):
     exit_code = 2
 
 
+class MissingPackageError(UsageError):
+    """What was asked for needs a package that is not installed."""
+
+
 class InputError(OddframeError):
     """An input cannot be used: a file is missing, damaged or of the wrong kind."""
 

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from oddframe.backbones.registry import load_backbone
-from oddframe.backbones.visual.efficientnet import LITE0_WEIGHTS, EfficientNetLite0
+from oddframe.backbones.visual.efficientnet import LITE0_WEIGHTS
+from oddframe.backbones.visual.efficientnet_network import EfficientNetLite0
 from oddframe.backbones.weights import load_weights, read_state_dict
 from oddframe.video.snippets.preprocessing import Preprocessing
 from tests.backbones.test_i3d import uniform

@@ -52,7 +52,7 @@ def port_state() -> dict[str, torch.Tensor]:
 def test_flow_is_the_motion_in_pixels(across: float, down: float) -> None:
     flow = to_flow(moving(across, down))
     assert flow.shape == (1, 2, 4, 64, 96)
-    inner = 20 * flow[0, :, :, 16:48, 16:80].median(dim=2).values.median(dim=2).values
+    inner = 20 * np.median(flow[0, :, :, 16:48, 16:80], axis=(2, 3))
     for frame in range(4):
         assert inner[:, frame].tolist() == pytest.approx([across, down], abs=0.35)
     assert torch.equal(flow[:, :, 3], flow[:, :, 2]), "the last flow is repeated"
@@ -60,14 +60,14 @@ def test_flow_is_the_motion_in_pixels(across: float, down: float) -> None:
 
 def test_flow_is_clipped_at_20_pixels() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (1, 3, 64, 96, 3), dtype=np.uint8)
-    assert to_flow(noise).abs().max() <= 1
+    assert np.abs(to_flow(noise)).max() <= 1
     still = np.repeat(noise[:, :1], 3, axis=1)
-    assert to_flow(still).abs().max() < 0.01
+    assert np.abs(to_flow(still)).max() < 0.01
 
 
 def test_a_snippet_has_the_same_flow_alone_and_in_a_batch() -> None:
     snippets = np.concatenate([moving(2, 0), moving(-1, 1)])
-    assert torch.equal(to_flow(snippets)[1], to_flow(snippets[1:])[0])
+    assert (to_flow(snippets)[1] == to_flow(snippets[1:])[0]).all()
 
 
 @pytest.mark.slow

@@ -15,21 +15,16 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from oddframe.backbones.base import AudioEncoder, BackboneSpec, thread_safe
-from oddframe.backbones.engines import Runtime
-from oddframe.backbones.weights import (
-    SHIPPED_WEIGHTS,
-    find_user_weights,
-    load_weights,
-    read_state_dict,
-)
+from oddframe.backbones.engines import Runtime, openvino_runner
+from oddframe.backbones.weights import SHIPPED_WEIGHTS, find_user_weights, read_arrays
+from oddframe.timeline import FloatArray
 from oddframe.video.snippets.preprocessing import Preprocessing
 
 
@@ -55,11 +50,11 @@ class LogMel:
         return (self.frames - 1) * self.hop + self.frame
 
     @cached_property
-    def _hann(self) -> Tensor:
-        return torch.hann_window(self.frame, periodic=self.periodic, dtype=torch.float64)
+    def _hann(self) -> FloatArray:
+        return np.hanning(self.frame + 1)[:-1] if self.periodic else np.hanning(self.frame)
 
     @cached_property
-    def _filters(self) -> Tensor:
+    def _filters(self) -> FloatArray:
         """The weights (points // 2 + 1, bands) that sum a spectrum up in mel bands.
 
         Each band is a triangle on the mel scale, from the centre of the band below to the centre of
@@ -74,17 +69,19 @@ class LogMel:
         weights[0] = 0.0  # Ignore the constant component.
         if self.unit_sum:
             weights /= weights.sum(axis=0)
-        return torch.from_numpy(weights)
+        return np.asarray(weights)
 
-    def spectrogram(self, windows: NDArray[np.float32]) -> Tensor:
+    def spectrogram(self, windows: NDArray[np.float32]) -> FloatArray:
         """Spectrograms (N, frames, bands) float64, without the log, of windows (N, ``window``)."""
-        columns = torch.from_numpy(windows).double().unfold(1, self.frame, self.hop)
-        spectrum = torch.fft.rfft(columns * self._hann, n=self.points).abs()
-        bands: Tensor = spectrum.pow(self.power) @ self._filters
+        columns = sliding_window_view(windows.astype(np.float64), self.frame, axis=1)[
+            :, :: self.hop
+        ]
+        spectrum = np.abs(np.fft.rfft(columns * self._hann, n=self.points))
+        bands: FloatArray = spectrum**self.power @ self._filters
         return bands
 
 
-def _hertz_to_mel(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
+def _hertz_to_mel(hertz: FloatArray) -> FloatArray:
     """Convert frequencies to the mel scale of the HTK toolkit."""
     return np.asarray(1127.0 * np.log1p(hertz / 700.0))
 
@@ -100,11 +97,11 @@ class AudioBackboneSpec(BackboneSpec):
         return self.mel.window / self.mel.rate
 
     @abstractmethod
-    def load_network(self, weights: Path) -> nn.Module:
-        """Load the network: spectrograms (N, ...) -> features (N, D)."""
+    def build_graph(self, weights: Path) -> Any:
+        """The network as an OpenVINO model: a spectrogram (1, ...) -> features (1, D)."""
 
     @abstractmethod
-    def log_mel(self, windows: NDArray[np.float32]) -> Tensor:
+    def log_mel(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute the network's input, float32, from windows (N, ``mel.window``) in [-1, 1]."""
 
     def load(
@@ -113,9 +110,14 @@ class AudioBackboneSpec(BackboneSpec):
         preprocessing: Preprocessing,  # noqa: ARG002
         runtime: Runtime,
     ) -> AudioEncoder:
-        silence = np.zeros((1, self.mel.window), np.float32)
-        example = torch.zeros_like(self.log_mel(silence))
-        run = self.build_runner(self.load_network(weights), example, weights, runtime)
+        if runtime.engine == "openvino":
+            run = openvino_runner(self.build_graph(weights), runtime)
+        else:
+            from oddframe.backbones.audio_networks import load_network
+            from oddframe.backbones.torch_runner import torch_runner
+
+            dims = self.log_mel(np.zeros((1, self.mel.window), np.float32)).ndim
+            run = torch_runner(load_network(self.name, weights), dims, runtime)
         return AudioEncoder(
             thread_safe(lambda windows: run(self.log_mel(windows))), self.mel.rate, self.mel.window
         )
@@ -125,24 +127,6 @@ AISFX_WEIGHTS = SHIPPED_WEIGHTS / "aisfx.safetensors"
 AISFX_CHANNELS = (64, 128, 256, 512)
 
 _MAX_LOG_MEL = 9.457798957824707  # Of the authors' training data, to scale to [0, 1].
-
-
-class Aisfx(nn.Module):
-    """(N, 100, 96) -> (N, 512); batch normalisation is folded into the convolutions."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        pairs = list(zip((1, *AISFX_CHANNELS), AISFX_CHANNELS, strict=False))
-        self.conv1 = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairs)
-        self.conv2 = nn.ModuleList(nn.Conv2d(b, b, 3, padding=1) for _, b in pairs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x[:, None]
-        for number, (first, second) in enumerate(zip(self.conv1, self.conv2, strict=True)):
-            x = F.relu(second(F.relu(first(x))))
-            if number < len(AISFX_CHANNELS) - 1:
-                x = F.max_pool2d(x, 2)
-        return x.mean(dim=3).amax(dim=2)
 
 
 class AisfxSpec(AudioBackboneSpec):
@@ -170,42 +154,32 @@ class AisfxSpec(AudioBackboneSpec):
     def find_weights(self) -> Path:
         return AISFX_WEIGHTS
 
-    def load_network(self, weights: Path) -> nn.Module:
-        return load_weights(Aisfx(), read_state_dict(weights, "aisfx"), "aisfx")
+    def build_graph(self, weights: Path) -> Any:
+        from oddframe.backbones import graph as g
 
-    def log_mel(self, windows: NDArray[np.float32]) -> Tensor:
+        own = g.Weights(read_arrays(weights, "aisfx"), "aisfx")
+        start = g.graph_input(1, self.mel.frames, self.mel.bands)
+        x = g.reshape(start, 1, 1, self.mel.frames, self.mel.bands)
+        for number, out in enumerate(AISFX_CHANNELS):
+            for name in ("conv1", "conv2"):
+                weight, bias = own.layer(f"{name}.{number}", (out, g.sizes(x)[1], 3, 3))
+                x = g.relu(g.convolve(x, weight, bias))
+            if number < len(AISFX_CHANNELS) - 1:
+                x = g.halve(x)
+        own.check_all_used()
+        return g.to_model(g.maximum(g.mean(x, 3), 2), start)
+
+    def log_mel(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Windows (N, 103424) at 44.1 kHz, samples in [-1, 1] -> (N, 100, 96), about 0 to 1."""
-        return (self.mel.spectrogram(windows) * 1e4 + 1).log10().div(_MAX_LOG_MEL).float()
+        scaled = np.log10(self.mel.spectrogram(windows) * 1e4 + 1) / _MAX_LOG_MEL
+        return scaled.astype(np.float32)
 
 
 AISFX = AisfxSpec()
 
 
 _LOG_OFFSET = 0.01
-
-
-class VGGish(nn.Module):
-    """(N, 1, 96, 64) log-mel -> (N, 128)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        channels = 1
-        for block in ((64,), (128,), (256, 256), (512, 512)):
-            for out_channels in block:
-                layers += [nn.Conv2d(channels, out_channels, 3, padding=1), nn.ReLU()]
-                channels = out_channels
-            layers.append(nn.MaxPool2d(2))
-        self.features = nn.Sequential(*layers)
-        self.embeddings = nn.Sequential(
-            nn.Linear(512 * 6 * 4, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU(),
-            nn.Linear(4096, 128), nn.ReLU(),
-        )  # fmt: skip
-
-    def forward(self, x: Tensor) -> Tensor:
-        # The weights come from TensorFlow, where channels are the last axis.
-        out: Tensor = self.embeddings(self.features(x).permute(0, 2, 3, 1).flatten(1))
-        return out
+VGGISH_BLOCKS = ((64,), (128,), (256, 256), (512, 512))
 
 
 class VGGishSpec(AudioBackboneSpec):
@@ -235,12 +209,31 @@ class VGGishSpec(AudioBackboneSpec):
             "vggish-10086976.pth from https://github.com/harritaylor/torchvggish/releases",
         )
 
-    def load_network(self, weights: Path) -> nn.Module:
-        return load_weights(VGGish(), read_state_dict(weights, "VGGish"), "VGGish")
+    def build_graph(self, weights: Path) -> Any:
+        from oddframe.backbones import graph as g
 
-    def log_mel(self, windows: NDArray[np.float32]) -> Tensor:
+        own = g.Weights(read_arrays(weights, "VGGish"), "VGGish")
+        x = start = g.graph_input(1, 1, self.mel.frames, self.mel.bands)
+        number = 0  # Of a layer in the port, which counts ReLU and max-pooling, too.
+        for block in VGGISH_BLOCKS:
+            for out in block:
+                weight, bias = own.layer(f"features.{number}", (out, g.sizes(x)[1], 3, 3))
+                x = g.relu(g.convolve(x, weight, bias))
+                number += 2
+            x = g.halve(x)
+            number += 1
+        # The weights come from TensorFlow, where channels are the last axis.
+        x = g.reshape(g.transpose(x, 0, 2, 3, 1), 1, -1)
+        for number, out in ((0, 4096), (2, 4096), (4, 128)):
+            weight, bias = own.layer(f"embeddings.{number}", (out, g.sizes(x)[1]))
+            x = g.relu(g.linear(x, weight, bias))
+        own.check_all_used()
+        return g.to_model(x, start)
+
+    def log_mel(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Windows (N, 15600) at 16 kHz, samples in [-1, 1] -> (N, 1, 96, 64)."""
-        return (self.mel.spectrogram(windows) + _LOG_OFFSET).log().float()[:, None]
+        spectrogram = self.mel.spectrogram(windows)
+        return np.log(spectrogram + _LOG_OFFSET).astype(np.float32)[:, None]
 
 
 VGGISH = VGGishSpec()

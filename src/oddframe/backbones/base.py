@@ -12,16 +12,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from oddframe._utils.files import file_sha256
-from oddframe.backbones.engines import Runner, Runtime, openvino_runner, torch_runner
+from oddframe.backbones.engines import Runner, Runtime, openvino_runner
 from oddframe.video.snippets.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 # The default preprocessing: the whole picture, once.
 FULL_FRAME = Preprocessing(resize=(224, 224), filter="bicubic", crops=("full",))
@@ -130,36 +131,22 @@ class BackboneSpec(ABC):
             UsageError: the network cannot encode such snippets, or does not run on that engine.
         """
 
-    def build_runner(
-        self,
-        network: nn.Module,
-        example: Tensor,
-        weights: Path,
-        runtime: Runtime,
-        *,
-        batch_of_one: bool = False,
-        variant: str = "",
-    ) -> Runner:
-        """Prepare ``network`` for the chosen engine; a converted network is cached.
+    def build_runner(self, network: nn.Module, example: Tensor, runtime: Runtime) -> Runner:
+        """Prepare a network that is written in PyTorch for the chosen engine.
+
+        For OpenVINO it is converted, which takes seconds. The networks that come with oddframe are
+        built as OpenVINO graphs instead (``graph.py``), so that they run without PyTorch.
 
         Args:
             network: Takes (N, channels, ...) float32.
             example: (1, channels, ...), an input of the only size that will be used.
-            weights: File with the weights of ``network``, for the name in the cache.
             runtime: Engine, device and precision.
-            batch_of_one: Whether the network takes batches of one only; the runner takes any.
-            variant: Tells this network from others with the same weights, in the cache.
         """
-        size = "x".join(map(str, example.shape[2:]))
-        suffix = "-alone" if batch_of_one else ""
-        key = f"{self.name}-{self.hash_weights(weights)[:12]}-{size}{variant}{suffix}"
+        from oddframe.backbones.torch_runner import convert, torch_runner
+
         if runtime.engine == "openvino":
-            run = openvino_runner(network, example, runtime, key, batch_of_one=batch_of_one)
-        else:
-            run = torch_runner(network, example, runtime)
-        if batch_of_one:
-            return lambda x: np.concatenate([run(one) for one in torch.split(x, 1)])
-        return run
+            return openvino_runner(convert(network.eval(), example), runtime)
+        return torch_runner(network, example.dim(), runtime)
 
 
 @dataclass(frozen=True)
@@ -196,13 +183,19 @@ class Backbone:
         return np.concatenate(features, axis=1)
 
 
-def to_input(snippets: NDArray[np.uint8], device: str = "cpu") -> Tensor:
-    """(N, frames, height, width, 3) uint8 -> (N, 3, frames, height, width) float32 in [-1, 1]."""
-    x = torch.from_numpy(np.ascontiguousarray(snippets)).to(device).permute(0, 4, 1, 2, 3)
-    if device == "cpu":  # OpenVINO needs the contiguous format.
-        return x.to(torch.float32, memory_format=torch.contiguous_format).mul_(2 / 255).sub_(1)
-    # Copy bytes to the graphics card, a quarter of the floats; channels last is faster there.
-    return x.to(torch.float32).mul_(2 / 255).sub_(1)
+def to_input(snippets: NDArray[np.uint8], device: str = "cpu") -> Any:
+    """(N, frames, height, width, 3) uint8 -> (N, 3, frames, height, width) float32 in [-1, 1].
+
+    The input of a runner: an array, on a graphics card a tensor.
+    """
+    if device != "cpu":
+        from oddframe.backbones.torch_runner import to_tensor
+
+        return to_tensor(snippets, device)
+    x = snippets.transpose(0, 4, 1, 2, 3).astype(np.float32, order="C")
+    x *= np.float32(2 / 255)
+    x -= np.float32(1)
+    return x
 
 
 def batch_size_for(runtime: Runtime) -> int:

@@ -7,30 +7,29 @@ precision that was chosen is part of the ``FeatureSpec`` of the features.
 
 from __future__ import annotations
 
+import ctypes
 import os
-import warnings
+import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from oddframe._utils.determinism import deterministic
-from oddframe._utils.files import cache_dir, scratch_folder
-from oddframe.errors import InputError, OddframeError, UsageError
+from oddframe._utils.optional import has_torch, torch_needed
+from oddframe.errors import InputError, UsageError
 
 EngineName = Literal["auto", "openvino", "torch"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 PrecisionName = Literal["auto", "float32", "bfloat16"]
 
-# Runs a network on a batch.
-Runner = Callable[[Tensor], NDArray[np.float32]]
+# Runs a network on a batch (N, ...) float32, an array or, for PyTorch, a tensor.
+Runner = Callable[[Any], NDArray[np.float32]]
 OnnxRunner = Callable[[NDArray[Any]], NDArray[np.float32]]
 
 
@@ -57,6 +56,34 @@ def has_openvino() -> bool:
     return find_spec("openvino") is not None
 
 
+def has_cuda() -> bool:
+    """Whether PyTorch sees a CUDA device; imports it only where that is possible."""
+    if not has_torch() or ("torch" not in sys.modules and not _has_cuda_driver()):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+@cache
+def _has_cuda_driver() -> bool:
+    """Whether a CUDA device may be there; False is certain."""
+    try:
+        build = version("torch")
+    except PackageNotFoundError:
+        build = ""
+    if build.endswith("+cpu") or sys.platform == "darwin":
+        return False
+    if "rocm" in build:  # AMD's own driver, under the name of CUDA.
+        return True
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+@cache
 def cpu_has_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 natively (AVX512-BF16, AMX, or ARM's)."""
     if has_openvino():
@@ -67,6 +94,12 @@ def cpu_has_bfloat16() -> bool:
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text() if cpuinfo.is_file() else ""
     return any(flag in text for flag in ("avx512_bf16", "amx_bf16", " bf16"))
+
+
+def _cuda_has_bfloat16() -> bool:
+    import torch
+
+    return bool(torch.cuda.is_bf16_supported())
 
 
 def choose_runtime(
@@ -80,107 +113,37 @@ def choose_runtime(
     ):
         if name not in get_args(names):
             raise UsageError(f"--{option} {name}: choose from {', '.join(get_args(names))}")
-    if device == "cuda" and not torch.cuda.is_available():
+    if device == "cuda" and not has_torch():
+        raise torch_needed("--device cuda")
+    if device == "cuda" and not has_cuda():
         raise UsageError("--device cuda: PyTorch sees no CUDA device here; use --device cpu")
     if engine == "openvino" and not has_openvino():
         raise UsageError("--engine openvino: it is not installed; 'pip install openvino' brings it")
     if engine == "openvino" and device == "cuda":
         raise UsageError("--engine openvino runs on the CPU; leave out --device cuda")
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() and engine != "openvino" else "cpu"
+        device = "cuda" if engine != "openvino" and has_cuda() else "cpu"
     if engine == "auto":
         engine = "openvino" if device == "cpu" and has_openvino() else "torch"
+    if engine == "torch" and not has_torch():
+        raise torch_needed("--engine torch" if has_openvino() else "a machine without OpenVINO")
     if precision == "auto":
-        native = torch.cuda.is_bf16_supported() if device == "cuda" else cpu_has_bfloat16()
+        native = _cuda_has_bfloat16() if device == "cuda" else cpu_has_bfloat16()
         precision = "bfloat16" if native else "float32"
     return Runtime(engine, device, precision)
 
 
-def torch_runner(network: nn.Module, example: Tensor, runtime: Runtime) -> Runner:
-    """Prepare a network for PyTorch; it computes by deterministic algorithms, without TF32."""
-    # The memory formats with which convolutions are fastest. A spectrogram has no channels.
-    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-    layout = formats.get(example.dim(), torch.contiguous_format)
-    network = network.eval().to(runtime.device)
-    network = network.to(memory_format=layout)  # type: ignore[call-overload]
+def openvino_runner(model: Any, runtime: Runtime) -> Runner:
+    """Prepare an OpenVINO model of one output, whose batch is 1, to run on batches of any size."""
+    import openvino
 
-    def run(x: Tensor) -> NDArray[np.float32]:
-        x = x.to(runtime.device, memory_format=layout)
-        bfloat16 = runtime.precision == "bfloat16"
-        autocast = torch.autocast(runtime.device, torch.bfloat16, enabled=bfloat16)
-        with deterministic(), torch.inference_mode(), autocast:
-            out: Tensor = network(x)
-        return out.float().cpu().numpy()
+    compiled = openvino.Core().compile_model(model, "CPU", _openvino_config(runtime))
+
+    def run(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        each = [np.array(compiled(x[i : i + 1])[0], dtype=np.float32) for i in range(len(x))]
+        return each[0] if len(each) == 1 else np.concatenate(each)
 
     return run
-
-
-def openvino_runner(
-    network: nn.Module, example: Tensor, runtime: Runtime, key: str, *, batch_of_one: bool
-) -> Runner:
-    """Prepare a network for OpenVINO; ``key`` names it in the cache.
-
-    Conversion takes some seconds, so the converted network is cached. If the cache cannot be read
-    or written, the network is converted again.
-    """
-    import openvino
-
-    core, config = openvino.Core(), _openvino_config(runtime)
-    file = cache_dir() / f"{key}-openvino{openvino.__version__.split('-')[0]}.xml"
-    try:
-        compiled = core.compile_model(core.read_model(file), "CPU", config)
-    except RuntimeError:
-        converted = _convert(network.eval(), example, batch_of_one)
-        compiled = _save_and_compile(core, converted, file, config)
-
-    def run(x: Tensor) -> NDArray[np.float32]:
-        return np.array(compiled(x.numpy())[0], dtype=np.float32)
-
-    return run
-
-
-def _save_and_compile(core: Any, converted: Any, file: Path, config: dict[str, str]) -> Any:
-    """Save a converted network to ``file`` and compile it from there, as the next process will.
-
-    Compiled without saving, it adds numbers in another order, so features would differ in their
-    last digits. If ``file`` cannot be written, the network is saved to a temporary folder; if that
-    fails too, it is compiled without saving.
-    """
-    import openvino
-
-    for folder in (file.parent, None):
-        try:
-            with scratch_folder(folder) as scratch:
-                saved = scratch / file.name
-                openvino.save_model(converted, saved, compress_to_fp16=False)
-                compiled = core.compile_model(core.read_model(saved), "CPU", config)
-                with suppress(OSError):
-                    # Move the graph last: readers look for it, and it needs its weights.
-                    saved.with_suffix(".bin").replace(file.with_suffix(".bin"))
-                    saved.replace(file)
-                return compiled
-        except (OSError, OddframeError, RuntimeError):
-            continue  # OpenVINO raises RuntimeError if the disk is full.
-    return core.compile_model(converted, "CPU", config)
-
-
-def _convert(network: nn.Module, example: Tensor, batch_of_one: bool) -> Any:
-    import openvino
-
-    with torch.no_grad(), warnings.catch_warnings():
-        if batch_of_one:
-            # All sizes are fixed, so a trace will do: it takes a sixth of the time of an export.
-            warnings.simplefilter("ignore")
-            trace = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
-            model = openvino.convert_model(trace, example_input=example)
-            model.reshape(list(example.shape))
-            return model
-        warnings.simplefilter("ignore", FutureWarning)  # PyTorch warns about its own code.
-        batch = torch.export.Dim("batch", min=1, max=1024)
-        program = torch.export.export(
-            network, (torch.cat([example, example]),), dynamic_shapes=({0: batch},)
-        )
-        return openvino.convert_model(program)
 
 
 def load_onnx(

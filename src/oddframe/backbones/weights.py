@@ -9,19 +9,22 @@ import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from safetensors import numpy as safetensors_numpy
 
 from oddframe._utils.files import check_regular, open_regular_file
+from oddframe._utils.optional import has_torch, torch_needed
 from oddframe.errors import InputError, OddframeError, describe_unexpected_error, is_out_of_memory
 
 SHIPPED_WEIGHTS = Path(__file__).parent / "data"
 _SUFFIXES = (".safetensors", ".pth", ".pt")
 
-_ModuleT = TypeVar("_ModuleT", bound=nn.Module)
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+_ModuleT = TypeVar("_ModuleT", bound="nn.Module")
 
 
 def weights_dir() -> Path:
@@ -47,19 +50,40 @@ def find_user_weights(name: str, source: str) -> Path:
     )
 
 
+def read_arrays(path: Path, what: str) -> Mapping[str, NDArray[Any]]:
+    """As ``read_state_dict``, to NumPy arrays; PyTorch is needed only for its own checkpoints."""
+    check_regular(path)
+    if path.suffix == ".safetensors":
+        try:
+            return safetensors_numpy.load_file(path)
+        except Exception as error:
+            if not has_torch() or "bf16" not in str(error).lower():
+                raise _unreadable(path, what, error) from None
+    if not has_torch():
+        raise torch_needed(f"{path}: a PyTorch checkpoint")
+    return {name: tensor.float().numpy() for name, tensor in read_state_dict(path, what).items()}
+
+
+def _unreadable(path: Path, what: str, error: Exception) -> OddframeError:
+    if is_out_of_memory(error):
+        return OddframeError(f"{path}: {describe_unexpected_error(error)}")
+    reason = (str(error) or "it is empty").splitlines()[0]
+    return InputError(f"{path}: cannot be read as {what} weights ({reason})")
+
+
 def read_state_dict(path: Path, what: str) -> Mapping[str, Tensor]:
     """Read tensors by name, from a safetensors file or a PyTorch checkpoint of tensors alone.
 
     ``what`` is the name of the network, for the InputError if the file holds something else.
     """
+    from safetensors.torch import load_file
+    from torch import Tensor
+
     check_regular(path)
     try:
         state = load_file(path) if path.suffix == ".safetensors" else read_torch_checkpoint(path)
     except Exception as error:  # PyTorch raises many types for files of other kinds.
-        if is_out_of_memory(error):
-            raise OddframeError(f"{path}: {describe_unexpected_error(error)}") from None
-        reason = (str(error) or "it is empty").splitlines()[0]
-        raise InputError(f"{path}: cannot be read as {what} weights ({reason})") from None
+        raise _unreadable(path, what, error) from None
     if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
         raise InputError(f"{path}: cannot be read as {what} weights (not tensors by name)")
     return state
@@ -71,6 +95,8 @@ def read_torch_checkpoint(path: Path) -> Any:
     PyTorch raises many types of exceptions; ValueError if its contents would take more memory than
     the file has bytes.
     """
+    import torch
+
     with open_regular_file(path) as file:
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as parts:
@@ -84,7 +110,10 @@ def read_torch_checkpoint(path: Path) -> Any:
         nested = inner.values() if isinstance(inner, Mapping) else ()
         for tensor in (*checkpoint.values(), *nested):
             # With a stride of 0, one stored number makes a large tensor.
-            if isinstance(tensor, Tensor) and tensor.nbytes > tensor.untyped_storage().nbytes():
+            if (
+                isinstance(tensor, torch.Tensor)
+                and tensor.nbytes > tensor.untyped_storage().nbytes()
+            ):
                 raise ValueError("a tensor in it is larger than its numbers")
     return checkpoint
 

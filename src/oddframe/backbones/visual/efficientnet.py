@@ -7,12 +7,10 @@ squeeze-and-excitation and with ReLU6. It encodes the middle frame of a snippet.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from oddframe.backbones.base import (
     BackboneSpec,
@@ -21,9 +19,8 @@ from oddframe.backbones.base import (
     thread_safe,
     to_input,
 )
-from oddframe.backbones.engines import Runtime
-from oddframe.backbones.visual.i3d_network import same_padding
-from oddframe.backbones.weights import SHIPPED_WEIGHTS, load_weights, read_state_dict
+from oddframe.backbones.engines import Runner, Runtime, openvino_runner
+from oddframe.backbones.weights import SHIPPED_WEIGHTS, load_weights, read_arrays, read_state_dict
 from oddframe.video.snippets.preprocessing import Preprocessing
 
 LITE0_WEIGHTS = SHIPPED_WEIGHTS / "efficientnet_lite0.safetensors"
@@ -41,62 +38,6 @@ STAGES = (
 )
 
 
-class Conv(nn.Module):
-    """Convolution with SAME padding and a bias."""
-
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, groups: int = 1
-    ):
-        super().__init__()
-        self.kernel, self.stride = kernel, stride
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, groups=groups)
-
-    def forward(self, x: Tensor) -> Tensor:
-        vertical = same_padding(x.shape[2], self.kernel, self.stride)
-        horizontal = same_padding(x.shape[3], self.kernel, self.stride)
-        out: Tensor = self.conv(F.pad(x, (*horizontal, *vertical)))
-        return out
-
-
-class InvertedBottleneck(nn.Module):
-    """Expand the channels, convolve each channel by itself, project; add the input if it fits."""
-
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel: int, stride: int, expansion: int
-    ):
-        super().__init__()
-        expanded = in_channels * expansion
-        self.expand = Conv(in_channels, expanded) if expansion > 1 else None
-        self.depthwise = Conv(expanded, expanded, kernel, stride, groups=expanded)
-        self.project = Conv(expanded, out_channels)
-        self.has_skip = stride == 1 and in_channels == out_channels
-
-    def forward(self, x: Tensor) -> Tensor:
-        expanded = x if self.expand is None else F.relu6(self.expand(x))
-        out: Tensor = self.project(F.relu6(self.depthwise(expanded)))
-        return out + x if self.has_skip else out
-
-
-class EfficientNetLite0(nn.Module):
-    """(N, 3, height, width), RGB in [-1, 1] -> (N, 1280)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = Conv(3, 32, 3, 2)
-        blocks, channels = [], 32
-        for count, kernel, first_stride, expansion, out_channels in STAGES:
-            for number in range(count):
-                stride = first_stride if number == 0 else 1
-                blocks.append(InvertedBottleneck(channels, out_channels, kernel, stride, expansion))
-                channels = out_channels
-        self.blocks = nn.Sequential(*blocks)
-        self.head = Conv(channels, EFFICIENTNET_FEATURE_DIM)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.blocks(F.relu6(self.stem(x)))
-        return F.relu6(self.head(x)).mean(dim=(2, 3))
-
-
 class EfficientNetLite0Spec(BackboneSpec):
     """EfficientNet-Lite0 on the middle frame of a snippet."""
 
@@ -111,18 +52,54 @@ class EfficientNetLite0Spec(BackboneSpec):
         return LITE0_WEIGHTS
 
     def load(self, weights: Path, preprocessing: Preprocessing, runtime: Runtime) -> VisualEncoder:
-        state = read_state_dict(weights, "EfficientNet")
-        network = load_weights(EfficientNetLite0(), state, "EfficientNet")
-        width, height = preprocessing.crop_size
-        example = torch.zeros(1, 3, height, width)
-        run = self.build_runner(network, example, weights, runtime)
+        run = _runner(weights, preprocessing, runtime)
 
         def encode(snippets: NDArray[np.uint8]) -> NDArray[np.float32]:
             middle = snippets.shape[1] // 2
-            frames = to_input(snippets[:, middle : middle + 1], runtime.device)
-            return run(frames[:, :, 0])
+            return run(to_input(snippets[:, middle : middle + 1], runtime.device)[:, :, 0])
 
         return VisualEncoder(thread_safe(encode), batch_size_for(runtime))
 
 
 EFFICIENTNET_LITE0 = EfficientNetLite0Spec()
+
+
+def _runner(weights: Path, preprocessing: Preprocessing, runtime: Runtime) -> Runner:
+    if runtime.engine == "openvino":
+        width, height = preprocessing.crop_size
+        return openvino_runner(build_graph(weights, (1, 3, height, width)), runtime)
+    from oddframe.backbones.torch_runner import torch_runner
+    from oddframe.backbones.visual.efficientnet_network import EfficientNetLite0
+
+    state = read_state_dict(weights, "EfficientNet")
+    return torch_runner(load_weights(EfficientNetLite0(), state, "EfficientNet"), 4, runtime)
+
+
+def build_graph(weights: Path, shape: tuple[int, ...]) -> Any:
+    """The network as an OpenVINO model for pictures of this ``shape`` (1, 3, height, width)."""
+    from oddframe.backbones import graph as g
+
+    own = g.Weights(read_arrays(weights, "EfficientNet"), "EfficientNet")
+
+    def convolve(x: g.Node, name: str, out: int, kernel: int = 1, stride: int = 1) -> g.Node:
+        weight, bias = own.layer(f"{name}.conv", (out, g.sizes(x)[1], kernel, kernel))
+        return g.convolve(x, weight, bias, stride)
+
+    x = start = g.graph_input(*shape)
+    x = g.relu6(convolve(x, "stem", 32, 3, 2))
+    block = 0
+    for count, kernel, first_stride, expansion, out in STAGES:
+        for number in range(count):
+            name, stride = f"blocks.{block}", first_stride if number == 0 else 1
+            before, channels = x, g.sizes(x)[1] * expansion
+            if expansion > 1:
+                x = g.relu6(convolve(x, f"{name}.expand", channels))
+            depthwise = own.layer(f"{name}.depthwise.conv", (channels, 1, kernel, kernel))
+            x = g.relu6(g.convolve_each_channel(x, *depthwise, stride))
+            x = convolve(x, f"{name}.project", out)
+            if stride == 1 and g.sizes(before)[1] == out:
+                x = g.add(x, before)
+            block += 1
+    x = g.relu6(convolve(x, "head", EFFICIENTNET_FEATURE_DIM))
+    own.check_all_used()
+    return g.to_model(g.mean(x, 2, 3), start)

@@ -12,12 +12,11 @@ import csv
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from oddframe.backbones.base import (
     BackboneSpec,
@@ -26,13 +25,13 @@ from oddframe.backbones.base import (
     thread_safe,
     to_input,
 )
-from oddframe.backbones.engines import Runner, Runtime
-from oddframe.backbones.visual.i3d_network import I3D, I3D_FEATURE_DIM, KINETICS_CLASSES, read_i3d
-from oddframe.backbones.visual.i3d_winograd import CACHE_SUFFIX, FRAMES, FastI3D
-from oddframe.backbones.weights import SHIPPED_WEIGHTS, find_user_weights
-from oddframe.errors import UsageError
+from oddframe.backbones.engines import Runner, Runtime, openvino_runner
+from oddframe.backbones.weights import SHIPPED_WEIGHTS, find_user_weights, read_arrays
+from oddframe.errors import InputError, UsageError
 from oddframe.video.snippets.preprocessing import Preprocessing, region_grid
 
+I3D_FEATURE_DIM = 1024
+KINETICS_CLASSES = 400
 I3D_WEIGHTS = SHIPPED_WEIGHTS / "i3d_kinetics400.safetensors"
 _MAX_FLOW = 20.0  # Pixels a frame.
 
@@ -51,7 +50,7 @@ class I3DRgbSpec(BackboneSpec):
         return I3D_WEIGHTS
 
     def load(self, weights: Path, preprocessing: Preprocessing, runtime: Runtime) -> VisualEncoder:
-        run = i3d_runner(self, read_i3d(weights), weights, preprocessing, runtime)
+        run = i3d_runner(weights, 3, preprocessing, runtime)
         return VisualEncoder(
             thread_safe(lambda snippets: run(to_input(snippets, runtime.device))),
             batch_size_for(runtime),
@@ -80,8 +79,7 @@ class I3DFlowSpec(BackboneSpec):
     def load(self, weights: Path, preprocessing: Preprocessing, runtime: Runtime) -> VisualEncoder:
         if preprocessing.snippet_frames < 2:
             raise UsageError(f"{self.name} needs snippets of at least 2 frames to see motion")
-        network = read_i3d(weights, channels=2)
-        run = i3d_runner(self, network, weights, preprocessing, runtime)
+        run = i3d_runner(weights, 2, preprocessing, runtime)
         return VisualEncoder(
             thread_safe(lambda snippets: run(to_flow(snippets))), batch_size_for(runtime)
         )
@@ -90,13 +88,13 @@ class I3DFlowSpec(BackboneSpec):
 I3D_FLOW = I3DFlowSpec()
 
 
-def to_flow(snippets: NDArray[np.uint8]) -> Tensor:
+def to_flow(snippets: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Compute optical flow of snippets (N, frames, height, width, 3) uint8, RGB.
 
     Returns (N, 2, frames, height, width) float32 in [-1, 1]: motion to the right, and downwards.
     """
-    flow = torch.from_numpy(np.stack([_flow(snippet) for snippet in snippets]))
-    return flow.permute(0, 4, 1, 2, 3).contiguous().clamp_(-_MAX_FLOW, _MAX_FLOW).div_(_MAX_FLOW)
+    flow = np.stack([_flow(snippet) for snippet in snippets]).transpose(0, 4, 1, 2, 3)
+    return np.ascontiguousarray(flow.clip(-_MAX_FLOW, _MAX_FLOW) / _MAX_FLOW, dtype=np.float32)
 
 
 def _flow(snippet: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -109,24 +107,64 @@ def _flow(snippet: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.stack([*flows, flows[-1]])
 
 
+# Frames of a snippet for which there is I3D with Winograd convolutions.
+_WINOGRAD_FRAMES = 16
+
+
 def i3d_runner(
-    spec: BackboneSpec, network: I3D, weights: Path, preprocessing: Preprocessing, runtime: Runtime
+    weights: Path, channels: int, preprocessing: Preprocessing, runtime: Runtime
 ) -> Runner:
-    """Prepare I3D in the form that is fastest on the engine; sets the network's regions.
+    """Prepare I3D in the form that is fastest on the engine.
 
     (N, channels, frames, height, width) -> features (N, 1024), or (N R, 1024) with R regions.
     """
-    network.regions = region_grid(preprocessing.crops)
-    variant = "" if network.regions is None else "-regions{}x{}".format(*network.regions)
-    width, height = preprocessing.crop_size
-    example = torch.zeros(1, network.channels, preprocessing.snippet_frames, height, width)
-    direct = runtime.engine != "openvino" or runtime.precision != "float32"
-    if direct or preprocessing.snippet_frames != FRAMES:
-        run = spec.build_runner(network, example, weights, runtime, variant=variant)
+    regions = region_grid(preprocessing.crops)
+    if runtime.engine == "openvino":
+        width, height = preprocessing.crop_size
+        shape = (1, channels, preprocessing.snippet_frames, height, width)
+        fast = runtime.precision == "float32" and shape[2] == _WINOGRAD_FRAMES
+        run = openvino_runner(build_i3d_graph(weights, shape, regions, fast=fast), runtime)
     else:
-        fast, variant = FastI3D(network), variant + CACHE_SUFFIX
-        run = spec.build_runner(fast, example, weights, runtime, batch_of_one=True, variant=variant)
+        from oddframe.backbones.torch_runner import torch_runner
+        from oddframe.backbones.visual.i3d_network import read_i3d
+
+        network = read_i3d(weights, channels)
+        network.regions = regions
+        run = torch_runner(network, 5, runtime)
     return lambda x: run(x).reshape(-1, I3D_FEATURE_DIM)
+
+
+def build_i3d_graph(
+    weights: Path, shape: tuple[int, ...], regions: tuple[int, int] | None, *, fast: bool
+) -> Any:
+    """I3D as an OpenVINO model for inputs of this ``shape``; ``fast``: by Winograd's algorithm."""
+    from oddframe.backbones.graph import Weights
+    from oddframe.backbones.visual.i3d_graph import i3d_graph
+    from oddframe.backbones.visual.i3d_winograd import fast_i3d_graph
+
+    arrays = read_arrays(weights, "I3D")
+    if _FIRST_LAYER not in arrays:
+        from oddframe.backbones.visual.i3d_network import convert_port
+        from oddframe.backbones.weights import read_state_dict
+
+        tensors = convert_port(read_state_dict(weights, "I3D"))
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    check_channels(weights, arrays[_FIRST_LAYER].shape[1], shape[1])
+    build = fast_i3d_graph if fast else i3d_graph
+    return build(Weights(arrays, "I3D", optional="logits."), shape, regions)
+
+
+_FIRST_LAYER = "trunk.Conv3d_1a_7x7.conv.weight"
+
+
+def check_channels(weights: Path, actual: int, wanted: int) -> None:
+    """InputError unless weights for ``actual`` channels are those for ``wanted`` ones."""
+    if actual != wanted:
+        inputs = {2: "optical flow", 3: "RGB"}
+        raise InputError(
+            f"{weights}: I3D weights for {inputs.get(actual, f'{actual} channels')}, "
+            f"not for {inputs.get(wanted, f'{wanted} channels')}"
+        )
 
 
 # I3D was trained to name one of the 400 human actions of Kinetics (Kay et al., "The Kinetics Human
@@ -147,21 +185,9 @@ def kinetics_actions() -> tuple[tuple[str, str], ...]:
         return tuple((row["action"], row["group"]) for row in csv.DictReader(file))
 
 
-class ActionClassifier(nn.Module):
-    """I3D's last layer: features (..., 1024) to log-probabilities of the actions (..., 400)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.logits = nn.Linear(I3D_FEATURE_DIM, KINETICS_CLASSES).requires_grad_(False)
-
-    def load_shipped(self) -> None:
-        """Load the weights of the shipped I3D."""
-        layer = read_i3d(I3D_RGB.find_weights()).logits
-        with torch.no_grad():
-            self.logits.weight.copy_(layer.weight.flatten(1))
-            if layer.bias is not None:
-                self.logits.bias.copy_(layer.bias)
-
-    def forward(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.logits(features)
-        return logits.log_softmax(-1)
+@cache
+def action_layer() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Weight (400, 1024) and bias (400,) of the shipped I3D's last layer."""
+    arrays = read_arrays(I3D_RGB.find_weights(), "I3D")
+    weight = arrays["logits.weight"].reshape(KINETICS_CLASSES, I3D_FEATURE_DIM)
+    return weight.astype(np.float32), arrays["logits.bias"].astype(np.float32)

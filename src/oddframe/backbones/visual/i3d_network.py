@@ -20,17 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from oddframe.backbones.padding import overlapping_windows, same_padding
+from oddframe.backbones.visual.i3d import I3D_FEATURE_DIM, KINETICS_CLASSES, check_channels
 from oddframe.backbones.weights import fold_named_batch_norm, load_weights, read_state_dict
 from oddframe.errors import InputError
-
-I3D_FEATURE_DIM = 1024
-KINETICS_CLASSES = 400
-
-
-def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Compute how many cells SAME padding adds before and behind an axis of ``size`` cells."""
-    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-    return total // 2, total - total // 2
 
 
 def _pad_same(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
@@ -97,15 +90,11 @@ def pool_features(endpoint: Tensor, regions: tuple[int, int] | None) -> Tensor:
     if regions is None:
         return endpoint.mean(dim=(2, 3, 4))
     x = endpoint.mean(dim=2)
-    rows, columns = (_windows(int(size), n) for size, n in zip(x.shape[2:], regions, strict=True))
+    rows, columns = (
+        overlapping_windows(int(size), n) for size, n in zip(x.shape[2:], regions, strict=True)
+    )
     boxes = [x[:, :, row, column] for row in rows for column in columns]
     return torch.stack([box.mean(dim=(2, 3)) for box in boxes], dim=1)
-
-
-def _windows(size: int, n: int) -> list[slice]:
-    width = -(-2 * size // (n + 1))
-    starts = [round(i * (size - width) / max(1, n - 1)) for i in range(n)]
-    return [slice(start, start + width) for start in starts]
 
 
 class I3D(nn.Module):
@@ -204,11 +193,5 @@ def read_i3d(path: Path, channels: int = 3) -> I3D:
     state = read_state_dict(path, "I3D")
     if "trunk.Conv3d_1a_7x7.conv.weight" not in state:
         state = convert_port(state)
-    actual = state["trunk.Conv3d_1a_7x7.conv.weight"].shape[1]
-    if actual != channels:
-        inputs = {2: "optical flow", 3: "RGB"}
-        raise InputError(
-            f"{path}: I3D weights for {inputs.get(actual, f'{actual} channels')}, "
-            f"not for {inputs.get(channels, f'{channels} channels')}"
-        )
+    check_channels(path, state["trunk.Conv3d_1a_7x7.conv.weight"].shape[1], channels)
     return load_weights(I3D(channels), state, "I3D", optional="logits.")

@@ -7,31 +7,26 @@ two-dimensional convolution of a whole frame, and the transforms are cheap sums 
 convolutions up to ``Mixed_4f`` and the 7x7x7 one use the algorithm along time, and the large ones
 up to ``Mixed_3c`` along the rows of frames, too.
 
-Features differ from those of ``I3D`` by rounding only. PyTorch gains nothing from it, and in
-bfloat16 the transforms would lose digits: in both cases ``I3D`` runs.
+Features differ from those of the direct form (``i3d_graph``) by rounding only. In bfloat16 the
+transforms would lose digits, so the direct form runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional as F
+from openvino import opset13 as ops
 
-from oddframe.backbones.visual.i3d_network import (
-    I3D,
-    Mixed,
-    Unit,
-    pool_features,
-    same_padding,
-)
+from oddframe.backbones import graph as g
+from oddframe.backbones.graph import FloatWeights, Node, Weights
+from oddframe.backbones.visual.i3d_graph import MIXED_SIZES, last_layers, take_unit
 
 TILE = 4  # Outputs of a tile, frames or rows.
+FRAMES = 16  # Of a snippet: 16, 8 and 4 frames are whole tiles.
 # Points at which the polynomials are evaluated, besides infinity, by the number of taps. Powers of
 # two are exact in floating point; a number and its reciprocal keep the matrices' entries small.
 _POINTS = {3: (0.0, 1.0, -1.0, 0.5, -2.0), 4: (0.0, 1.0, -1.0, 0.5, -0.5, 2.0)}
@@ -67,236 +62,199 @@ def winograd_transform(outputs: int, points: Sequence[float]) -> WinogradTransfo
     )
 
 
-class TimeConv(nn.Module):
+def fast_i3d_graph(
+    weights: Weights, shape: tuple[int, ...], regions: tuple[int, int] | None
+) -> Any:
+    """As ``i3d_graph``, for snippets of 16 frames.
+
+    Between the layers the batch axis holds the frames, in the order of ``in_tile_order``.
+    """
+    start = g.graph_input(*shape)
+    weight, bias = take_unit(weights, "Conv3d_1a_7x7", 64, shape[1], 7)
+    x = _pool(time_convolution(_frame_pairs(start), _pairs_of_taps(weight), bias, stride=2))
+    x = _frame_unit(weights, x, "Conv3d_2b_1x1", 64)
+    weight, bias = take_unit(weights, "Conv3d_2c_3x3", 192, 64, 3)
+    x = _pool(time_convolution(in_time_order(x), weight, bias, rows=True))
+    # Tiles of rows in ``Mixed_4`` would gain little, and loading would take a second more.
+    for name in ("Mixed_3b", "Mixed_3c"):
+        x = _frame_mixed(weights, x, name, rows=True)
+    x = _pool_time(_pool(x))
+    for name in ("Mixed_4b", "Mixed_4c", "Mixed_4d", "Mixed_4e", "Mixed_4f"):
+        x = _frame_mixed(weights, x, name)
+    # Mixed_5b and Mixed_5c stay as they are, because two frames are no tile.
+    frames = [g.reshape(each, *_with_time(each)) for each in in_time_order(x)]
+    return last_layers(weights, g.concat(frames, 2), start, regions)
+
+
+def _with_time(frame: Node) -> tuple[int, ...]:
+    n, channels, height, width = g.sizes(frame)
+    return n, channels, 1, height, width
+
+
+def time_convolution(
+    frames: Sequence[Node],
+    weight: FloatWeights,
+    bias: FloatWeights,
+    stride: int = 1,
+    *,
+    rows: bool = False,
+) -> Node:
     """A 3-D convolution and a ReLU, ``TILE`` frames at a time, with stride 1 along time.
 
-    The weight is (out, in, 3 or 4 taps, height, width). Its first tap meets the previous frame, and
-    there are zeros before the first frame and behind the last one. ``rows``: also compute ``TILE``
-    rows at a time; only for 3x3 cells, stride 1 and padding 1.
+    Args:
+        frames: A multiple of ``TILE`` frames (1, in, height, width).
+        weight: (out, in, 3 or 4 taps, height, width). Its first tap meets the previous frame, and
+            there are zeros before the first frame and behind the last one.
+        bias: (out,)
+        stride: Of height and width, where padding is SAME.
+        rows: Compute ``TILE`` rows at a time, too; only for 3x3 cells with stride 1.
+
+    Returns:
+        (frames, out, ...) in the order of ``in_tile_order``.
     """
-
-    def __init__(
-        self, weight: Tensor, bias: Tensor, stride: int = 1, padding: int = 0, *, rows: bool = False
-    ) -> None:
-        super().__init__()
-        self.rows = rows
-        self.matrices, products = _tap_products(weight)
+    matrices, weights = _tap_products(weight)
+    padded = [None, *frames, *[None] * (len(weights) - TILE)]
+    starts = range(0, len(frames), TILE)
+    products = []
+    for k, (row, each) in enumerate(zip(matrices.inputs, weights, strict=True)):
+        x = g.concat([_weighted_sum(row, padded[t : t + len(row)]) for t in starts], 0)
         # Each output contains the product of point 1 once, so the bias is added there.
-        biases = [bias.detach() if k == _POINT_ONE else None for k in range(len(products))]
-        self.products = nn.ModuleList(
-            RowConv(w, b) if rows else FrameConv(w, b, stride, padding)
-            for w, b in zip(products, biases, strict=True)
-        )
-
-    def forward(self, frames: Sequence[Tensor]) -> Tensor:
-        """Convolve a multiple of ``TILE`` frames (1, in, height, width).
-
-        Returns (frames, out, ...) in the order of ``in_tile_order``.
-        """
-        padded = [None, *frames, *[None] * (len(self.products) - TILE)]
-        starts = range(0, len(frames), TILE)
-        products = []
-        for row, product in zip(self.matrices.inputs, self.products, strict=True):
-            tiles = [_weighted_sum(row, padded[t : t + len(row)]) for t in starts]
-            products.append(product(_concat(tiles)))
-        out = _concat([F.relu(_weighted_sum(row, products)) for row in self.matrices.output])
-        return _rows_in_order(out, int(frames[0].shape[2])) if self.rows else out
+        own_bias = bias if k == _POINT_ONE else None
+        if rows:
+            products.append(_row_convolution(x, each, own_bias))
+        else:
+            products.append(g.convolve(x, each, own_bias, stride))
+    out = g.concat([g.relu(_weighted_sum(row, products)) for row in matrices.output], 0)
+    return _rows_in_order(out, g.sizes(frames[0])[2]) if rows else out
 
 
-class FrameConv(nn.Module):
-    """Two-dimensional convolution of frames, with given weights (out, in, height, width)."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(weight.contiguous())
-        self.bias = None if bias is None else nn.Parameter(bias.clone())
-        self.stride, self.padding = stride, padding
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
-
-
-class RowConv(nn.Module):
+def _row_convolution(x: Node, weight: FloatWeights, bias: FloatWeights | None) -> Node:
     """A 3x3 convolution with padding 1, ``TILE`` rows at a time.
 
     (N, in, height, width) -> (N, out, tiles, ``TILE`` width): the rows of a tile are concatenated;
     ``_rows_in_order`` puts them in order after the sums over time.
     """
-
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        super().__init__()
-        self.matrices, products = _tap_products(weight)
-        self.products = nn.ParameterList(nn.Parameter(p[:, :, None].contiguous()) for p in products)
-        self.bias = None if bias is None else nn.Parameter(bias.clone())
+    matrices, weights = _tap_products(weight)
+    channels, height = g.sizes(x)[1:3]
+    missing = -height % TILE
+    products = []
+    for k, each in enumerate(weights):
         # The sums of rows are depthwise convolutions.
-        sums = torch.from_numpy(self.matrices.inputs).float()[:, None, None, :, None]
-        self.sums = nn.Parameter(sums.repeat(1, weight.shape[1], 1, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        if missing := -int(x.shape[2]) % TILE:
-            x = F.pad(x, (0, 0, 0, missing))
-        products = []
-        for k, weight in enumerate(self.products):
-            total = F.conv2d(x, self.sums[k], None, (TILE, 1), (1, 0), groups=self.sums.shape[1])
-            bias = self.bias if k == _POINT_ONE else None
-            products.append(F.conv2d(total, weight, bias, padding=(0, 1)))
-        return torch.cat([_weighted_sum(row, products) for row in self.matrices.output], dim=3)
+        sums = matrices.inputs[k].astype(np.float32)[None, None, :, None]
+        total = g.convolve_each_channel(
+            x, np.repeat(sums, channels, axis=0), None, (TILE, 1), ((1, 0), (1 + missing, 0))
+        )
+        own_bias = bias if k == _POINT_ONE else None
+        products.append(g.convolve(total, each[:, :, None], own_bias, 1, (0, 1)))
+    return g.concat([_weighted_sum(row, products) for row in matrices.output], 3)
 
 
-def _tap_products(weight: Tensor) -> tuple[WinogradTransform, Tensor]:
+def _tap_products(weight: FloatWeights) -> tuple[WinogradTransform, FloatWeights]:
     """Compute F(``TILE``, taps) and the weights of each product, from (out, in, taps, ...)."""
     matrices = winograd_transform(TILE, _POINTS[weight.shape[2]])
-    taps = torch.from_numpy(matrices.taps)
-    products = torch.einsum("kt,oct...->koc...", taps, weight.detach().double())
-    return matrices, products.float()
+    products = np.tensordot(matrices.taps, weight.astype(np.float64), axes=(1, 2))
+    return matrices, products.astype(np.float32)
 
 
-def _rows_in_order(x: Tensor, height: int) -> Tensor:
-    """Bring the output of ``RowConv`` into the shape (N, out, height, width)."""
+def _rows_in_order(x: Node, height: int) -> Node:
+    """Bring the output of ``_row_convolution`` into the shape (N, out, height, width)."""
     # With OpenVINO's memory format, channels last, this copies nothing.
-    n, channels, tiles, side = (int(size) for size in x.shape)
-    x = x.permute(0, 2, 3, 1).reshape(n, tiles * TILE, side // TILE, channels)
-    return x[:, :height].permute(0, 3, 1, 2)
+    n, channels, tiles, side = g.sizes(x)
+    x = g.reshape(g.transpose(x, 0, 2, 3, 1), n, tiles * TILE, side // TILE, channels)
+    return g.transpose(g.cut(x, 1, 0, height), 0, 3, 1, 2)
 
 
-def in_tile_order(frames: Sequence[Tensor]) -> Tensor:
+def in_tile_order(frames: Sequence[Node]) -> Node:
     """Concatenate frames (1, ...): first the frames t = 0, ``TILE``, 2 ``TILE``, ..., then t + 1.
 
-    The tiles of a ``TimeConv`` are computed in that order, so no frames need to be copied.
+    ``time_convolution`` computes tiles in that order, so no frames need to be copied.
     """
-    return _concat([x for first in range(TILE) for x in frames[first::TILE]])
+    return g.concat([x for first in range(TILE) for x in frames[first::TILE]], 0)
 
 
-def in_time_order(x: Tensor) -> list[Tensor]:
+def in_time_order(x: Node) -> list[Node]:
     """Undo ``in_tile_order``, for 1 to ``TILE`` frames or a multiple of ``TILE``."""
-    frames, tiles = torch.split(x, 1), -(-x.shape[0] // TILE)
+    frames = g.split(x, 0)
+    tiles = -(-len(frames) // TILE)
     return [frames[(t % TILE) * tiles + t // TILE] for t in range(len(frames))]
 
 
-def _concat(tensors: list[Tensor]) -> Tensor:
-    return torch.cat(tensors) if len(tensors) > 1 else tensors[0]
-
-
-def _weighted_sum(row: NDArray[np.float64], tensors: Sequence[Tensor | None]) -> Tensor:
+def _weighted_sum(row: NDArray[np.float64], nodes: Sequence[Node | None]) -> Node:
     """Sum the tensors, weighted by the entries of ``row``; None stands for zeros."""
-    total: Tensor | None = None
-    for factor, x in zip(row.tolist(), tensors, strict=True):
+    total: Node = None
+    for factor, x in zip(row.tolist(), nodes, strict=True):
         if x is None or factor == 0:
             continue
-        term = x if abs(factor) == 1 else x * abs(factor)
+        term = x if abs(factor) == 1 else ops.multiply(x, g.constant(abs(factor)))
         if total is None:
-            total = term if factor > 0 else -term
+            total = term if factor > 0 else ops.negative(term)
         else:
-            total = total + term if factor > 0 else total - term
+            total = ops.add(total, term) if factor > 0 else ops.subtract(total, term)
     assert total is not None, "a row of zeros"
     return total
 
 
-FRAMES = 16  # Of a snippet: 16, 8 and 4 frames are whole tiles.
-# Part of the converted network's name in the cache. Change it whenever the network changes, or the
-# old network will be read from the cache.
-CACHE_SUFFIX = "-rows"
+def _frame_unit(weights: Weights, x: Node, name: str, out: int) -> Node:
+    """A 1x1x1 unit for frames."""
+    weight, bias = take_unit(weights, name, out, g.sizes(x)[1])
+    return g.relu(g.convolve(x, weight[:, :, 0], bias))
 
 
-class FastI3D(nn.Module):
-    """I3D with Winograd convolutions: (1, channels, 16, height, width) -> features of ``I3D``.
-
-    Between the layers the batch axis holds the frames, in the order of ``in_tile_order``.
-    """
-
-    def __init__(self, network: I3D) -> None:
-        super().__init__()
-        trunk = network.trunk
-        self.stem = _convert_7x7x7(cast(Unit, trunk.Conv3d_1a_7x7))
-        self.narrow = FrameUnit(cast(Unit, trunk.Conv3d_2b_1x1))
-        self.wide = _convert_3x3x3(cast(Unit, trunk.Conv3d_2c_3x3), rows=True)
-        # Tiles of rows in ``fourth`` would gain little, and loading would take a second more.
-        self.third = nn.Sequential(*(FrameMixed(cast(Mixed, trunk[i]), rows=True) for i in (5, 6)))
-        self.fourth = nn.Sequential(*(FrameMixed(cast(Mixed, trunk[i])) for i in range(8, 13)))
-        # Mixed_5b and Mixed_5c stay as they are, because two frames are no tile.
-        self.rest = trunk[13:]
-        self.regions = network.regions
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.narrow(_pool(self.stem(_frame_pairs(x))))
-        x = self.third(_pool(self.wide(in_time_order(x))))
-        x = self.fourth(_pool_time(_pool(x)))
-        x = torch.stack(in_time_order(x), dim=2)
-        return pool_features(self.rest(x), self.regions)
+def _frame_mixed(weights: Weights, x: Node, name: str, *, rows: bool = False) -> Node:
+    """An Inception module for frames; ``rows`` as in ``time_convolution``."""
+    b0, b1_narrow, b1, b2_narrow, b2, b3 = MIXED_SIZES[name]
+    branches = [_frame_unit(weights, x, f"{name}.b0", b0)]
+    # Tiles of rows gain nothing in the narrow branch.
+    for branch, narrow, out, own_rows in (
+        ("b1", b1_narrow, b1, rows),
+        ("b2", b2_narrow, b2, False),
+    ):
+        frames = in_time_order(_frame_unit(weights, x, f"{name}.{branch}.0", narrow))
+        weight, bias = take_unit(weights, f"{name}.{branch}.1", out, narrow, 3)
+        branches.append(time_convolution(frames, weight, bias, rows=own_rows))
+    branches.append(_frame_unit(weights, _pool_3x3x3(x), f"{name}.b3", b3))
+    return g.concat(branches, 1)
 
 
-class FrameUnit(nn.Module):
-    """A 1x1x1 ``Unit`` for frames."""
-
-    def __init__(self, unit: Unit) -> None:
-        super().__init__()
-        self.weight, self.bias = nn.Parameter(unit.conv.weight.detach()[:, :, 0]), unit.conv.bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(F.conv2d(x, self.weight, self.bias))
-
-
-class FrameMixed(nn.Module):
-    """A ``Mixed`` for frames; ``rows`` as in ``TimeConv``."""
-
-    def __init__(self, mixed: Mixed, *, rows: bool = False) -> None:
-        super().__init__()
-        units = [cast(Unit, u) for u in (mixed.b0, *mixed.b1, *mixed.b2, mixed.b3)]
-        self.b0, self.b3 = FrameUnit(units[0]), FrameUnit(units[5])
-        self.b1_narrow, self.b1 = FrameUnit(units[1]), _convert_3x3x3(units[2], rows=rows)
-        self.b2_narrow, self.b2 = FrameUnit(units[3]), _convert_3x3x3(units[4])
-
-    def forward(self, x: Tensor) -> Tensor:
-        b1 = self.b1(in_time_order(self.b1_narrow(x)))
-        b2 = self.b2(in_time_order(self.b2_narrow(x)))
-        return torch.cat([self.b0(x), b1, b2, self.b3(_pool_3x3x3(x))], dim=1)
-
-
-def _convert_3x3x3(unit: Unit, *, rows: bool = False) -> TimeConv:
-    """Convert a 3x3x3 unit with stride 1; ``rows`` as in ``TimeConv``."""
-    bias = cast(Tensor, unit.conv.bias)
-    return TimeConv(unit.conv.weight, bias, padding=1, rows=rows)
-
-
-def _convert_7x7x7(unit: Unit) -> TimeConv:
-    """Convert the 7x7x7 unit with stride 2, for the input of ``_frame_pairs``."""
+def _pairs_of_taps(weight: FloatWeights) -> FloatWeights:
+    """The weight of the 7x7x7 unit with stride 2, for the input of ``_frame_pairs``."""
     # With an eighth tap of zeros, pairs of taps meet pairs of frames. So the convolution has twice
     # the channels, half the taps, and stride 1 along time.
-    weight = F.pad(unit.conv.weight.detach(), (0, 0, 0, 0, 0, 1))
+    weight = np.pad(weight, ((0, 0), (0, 0), (0, 1), (0, 0), (0, 0)))
     out, channels, _, height, width = weight.shape
-    pairs = weight.reshape(out, channels, 4, 2, height, width).transpose(2, 3).flatten(1, 2)
-    return TimeConv(pairs, cast(Tensor, unit.conv.bias), stride=2)
+    pairs = weight.reshape(out, channels, 4, 2, height, width).swapaxes(2, 3)
+    return pairs.reshape(out, 2 * channels, 4, height, width)
 
 
-def _frame_pairs(x: Tensor) -> Sequence[Tensor]:
-    """(1, C, 16, H, W) -> 8 pairs of frames (1, 2 C, ...), padded for the 7x7x7 unit."""
-    (top, bottom), (left, right) = (same_padding(int(size), 7, 2) for size in x.shape[3:])
-    x = F.pad(x, (left, right, top, bottom))
-    return [x[:, :, t : t + 2].flatten(1, 2) for t in range(0, FRAMES, 2)]
+def _frame_pairs(x: Node) -> list[Node]:
+    """(1, C, 16, H, W) -> 8 pairs of frames (1, 2 C, H, W)."""
+    _, channels, _, height, width = g.sizes(x)
+    return [
+        g.reshape(g.cut(x, 2, t, t + 2), 1, 2 * channels, height, width)
+        for t in range(0, FRAMES, 2)
+    ]
 
 
-def _pool(x: Tensor) -> Tensor:
-    """Apply ``MaxPoolSame`` along height and width, kernel 3 and stride 2."""
-    # ceil_mode pads the odd cell behind. In a trace sizes are tensors, so convert them by int().
-    before = [same_padding(int(size), 3, 2)[0] for size in x.shape[2:]]
-    return F.max_pool2d(x, 3, 2, before, ceil_mode=True)
+def _pool(x: Node) -> Node:
+    """Max-pool height and width, kernel 3 and stride 2."""
+    return g.max_pool(x, (3, 3), (2, 2))
 
 
-def _pool_time(x: Tensor) -> Tensor:
-    """Apply ``MaxPoolSame`` along time, kernel 3 and stride 2, to an even number of frames."""
+def _pool_time(x: Node) -> Node:
+    """Max-pool time, kernel 3 and stride 2, of an even number of frames."""
     frames = in_time_order(x)
-    largest = [torch.maximum(*frames[t : t + 2]) for t in range(0, len(frames), 2)]
-    behind = [torch.maximum(m, x) for m, x in zip(largest, frames[2::2], strict=False)]
+    largest = [ops.maximum(*frames[t : t + 2]) for t in range(0, len(frames), 2)]
+    behind = [ops.maximum(m, x) for m, x in zip(largest, frames[2::2], strict=False)]
     return in_tile_order([*behind, largest[-1]])
 
 
-def _pool_3x3x3(x: Tensor) -> Tensor:
+def _pool_3x3x3(x: Node) -> Node:
     """Max-pool 3x3x3 cells with stride 1, for an even number of frames."""
-    frames = in_time_order(F.max_pool2d(x, 3, 1, 1))
-    pairs = [torch.maximum(*frames[t : t + 2]) for t in range(0, len(frames), 2)]
+    frames = in_time_order(g.max_pool(x, (3, 3), (1, 1)))
+    pairs = [ops.maximum(*frames[t : t + 2]) for t in range(0, len(frames), 2)]
     out = []
     for t in range(len(frames)):
         other = t - 1 if t % 2 == 0 else t + 1
         inside = 0 <= other < len(frames)
-        out.append(torch.maximum(pairs[t // 2], frames[other]) if inside else pairs[t // 2])
+        out.append(ops.maximum(pairs[t // 2], frames[other]) if inside else pairs[t // 2])
     return in_tile_order(out)

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from oddframe.backbones.visual.i3d import ActionClassifier, kinetics_actions
+from oddframe.backbones.visual.i3d import kinetics_actions
 from oddframe.detector import Detector
 from oddframe.errors import UsageError
 from oddframe.look_for import action_model
 from oddframe.methods.actions import find_actions
+from oddframe.methods.mil.logistic import ActionClassifier
 from tests.test_modelfile import made_features
 
 
@@ -30,7 +31,7 @@ def test_the_score_is_the_sum_of_the_probabilities() -> None:
     assert track.reasons is not None
     for snippet, row in enumerate(probabilities):
         for action in track.reasons.at(snippet).actions:
-            assert action.probability == pytest.approx(row[names.index(action.name)], abs=1e-6)
+            assert action.probability == pytest.approx(row[names.index(action.name)], abs=5e-6)
             assert action.probability >= 0.05
 
 

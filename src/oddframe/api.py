@@ -6,9 +6,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from oddframe._utils.files import make_folder
+from oddframe._utils.optional import has_torch, torch_needed
 from oddframe._utils.progress import MessageCallback, ProgressCallback, stage_progress
 from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName
 from oddframe.cameras import camera_name, camera_rule
@@ -30,24 +31,15 @@ from oddframe.events import RuleChanges
 from oddframe.features.store.store import FeatureStore
 from oddframe.modelfile import Model, load_model, save_model
 from oddframe.outputs.pages.evaluation_page import write_evaluation, write_evaluation_page
-from oddframe.outputs.pages.training_page import evaluate_held_out, training_report
-from oddframe.training.config import CalibrationSection, TrainConfig, parse_config, read_config
-from oddframe.training.configure import (
-    check_audio,
-    config_from_model,
-    find_config,
-    with_fast,
-    with_method,
-    with_parts,
-)
-from oddframe.training.data.splits import group_by_scene
-from oddframe.training.search import Budget, SearchResult, parse_time_budget
-from oddframe.training.train import run_training
-from oddframe.training.trainer import SeedRun
 from oddframe.video.discover import find_videos
 from oddframe.video.mask import read_masks
 
-ConfigLike = TrainConfig | Mapping[str, Any] | str | Path
+if TYPE_CHECKING:  # They import PyTorch, which evaluating and calibrating do not need.
+    from oddframe.training.config import TrainConfig
+    from oddframe.training.search import SearchResult
+    from oddframe.training.trainer import SeedRun
+
+ConfigLike: TypeAlias = "TrainConfig | Mapping[str, Any] | str | Path"
 ModelProfile = Literal["best", "fast"]
 
 _logger = logging.getLogger("oddframe")
@@ -192,6 +184,14 @@ def train(
         InputError: the data cannot be used; the message says what to change.
         OddframeError: training failed, or a file cannot be written.
     """
+    if not has_torch():
+        raise torch_needed("training")
+    from oddframe.outputs.pages.training_page import evaluate_held_out, training_report
+    from oddframe.training.configure import check_audio, with_fast
+    from oddframe.training.data.splits import group_by_scene
+    from oddframe.training.search import Budget, parse_time_budget
+    from oddframe.training.train import run_training
+
     seconds = parse_time_budget(budget) if isinstance(budget, str) else budget
     limit = None if seconds is None else Budget(seconds)
     base = load_model(pretrained) if isinstance(pretrained, str | Path) else pretrained
@@ -448,6 +448,9 @@ def _configure(
     validation: float | Sequence[str] | None,
 ) -> TrainConfig:
     """The configuration that the arguments of ``train`` ask for."""
+    from oddframe.training.config import CalibrationSection, TrainConfig, parse_config, read_config
+    from oddframe.training.configure import config_from_model, find_config, with_method, with_parts
+
     if isinstance(config, TrainConfig):
         settings = config
     elif isinstance(config, Mapping):

@@ -152,7 +152,8 @@ class Detector:
             InputError: the model file cannot be used.
         """
         runtime = _runtime(engine, device, precision)
-        return cls._of(load_model(model, runtime.device), str(profile), views, runtime)
+        loaded = load_model(model, runtime.device, light=runtime.engine != "torch")
+        return cls._of(loaded, str(profile), views, runtime)
 
     @classmethod
     def look_for(
@@ -177,9 +178,7 @@ class Detector:
             UsageError: I3D knows no such action, or an argument of ``load`` is wrong.
         """
         runtime = _runtime(engine, device, precision)
-        model = action_model(actions)
-        model = replace(model, network=model.network.to(runtime.device))
-        return cls._of(model, str(profile), None, runtime)
+        return cls._of(action_model(actions), str(profile), None, runtime)
 
     @classmethod
     def _of(

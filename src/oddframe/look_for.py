@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from oddframe.backbones.visual.i3d import I3D_RGB
-from oddframe.backbones.visual.i3d_network import I3D_FEATURE_DIM
 from oddframe.events import EventRule
 from oddframe.features.extraction.extract_video import make_spec
-from oddframe.methods.actions import LOOK_FOR, ActionConfig, ActionNetwork, find_actions
-from oddframe.methods.scorer import ModelNetwork, Standardise
+from oddframe.methods.actions import LOOK_FOR, ActionConfig, ActionHead, find_actions
 from oddframe.modelfile import Model, Profile
 from oddframe.video.snippets.preprocessing import Preprocessing
 
@@ -37,7 +35,7 @@ def action_model(actions: Sequence[str]) -> Model:
         name="i3d",
         method=LOOK_FOR,
         config=ActionConfig(actions=names),
-        network=ModelNetwork(Standardise.identity(I3D_FEATURE_DIM), ActionNetwork(names)).eval(),
+        network=ActionHead(names),
         profiles={
             name: Profile(replace(spec, stride=stride), _RULE) for name, stride in _STRIDES.items()
         },

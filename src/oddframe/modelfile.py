@@ -10,10 +10,9 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
@@ -28,6 +27,7 @@ from oddframe._utils.files import (
     open_regular_file,
     write_bytes,
 )
+from oddframe._utils.optional import has_torch, torch_needed
 from oddframe._utils.parsing import (
     TensorEntry,
     format_validation_error,
@@ -37,6 +37,7 @@ from oddframe._utils.parsing import (
 from oddframe._utils.version import VERSION
 from oddframe.errors import (
     InputError,
+    MissingPackageError,
     OddframeError,
     UsageError,
     describe_unexpected_error,
@@ -46,12 +47,18 @@ from oddframe.events import EventRule
 from oddframe.features.formats.feature_file import METADATA_KEY, checksum
 from oddframe.features.lazy_array import mean_of_views
 from oddframe.features.spec import Features, FeatureSpec, MaskDigest
-from oddframe.methods.actions import ActionNetwork
-from oddframe.methods.registry import get_method
-from oddframe.methods.scorer import ModelNetwork, Standardise
+from oddframe.methods.head import Head, common_shapes
+from oddframe.methods.head_graph import HeadGraph, graph_head
+from oddframe.methods.numpy_heads import NUMPY_METHODS, numpy_head, numpy_head_shapes
+from oddframe.methods.registry import get_method, method_names
 from oddframe.prototypes import PrototypeBank, PrototypeList, bank_shapes, read_bank
 from oddframe.reasons import Highest, TrackReasons
 from oddframe.timeline import IntArray, ScoreTrack, TileScores
+
+if TYPE_CHECKING:
+    import torch
+
+    from oddframe.methods.scorer import ModelNetwork
 
 FieldsT = TypeVar("FieldsT", bound=BaseModel)
 
@@ -59,6 +66,7 @@ FieldsT = TypeVar("FieldsT", bound=BaseModel)
 MODEL_FORMAT = 2
 _PLAIN_FORMAT = 1
 _PROTOTYPES_KEY = "prototypes"
+_HEAD_KEY = "head"  # Absent where NumPy runs the method without it, or nothing but PyTorch does.
 MODEL_KIND = "oddframe model"
 SHIPPED_MODELS_DIR = Path(__file__).parent / "models"
 # What the contents of a damaged file can raise.
@@ -83,7 +91,7 @@ class Model:
     name: str  # ``fight``, or the stem of the file.
     method: str  # As in the method registry.
     config: BaseModel  # Of the method.
-    network: ModelNetwork  # Standardisation and network, in evaluation mode.
+    network: Head  # Standardisation and network; ``torch_network`` gives one to train.
     profiles: Mapping[str, Profile]  # ``best``, and ``fast`` if it has one.
     detects: str  # What it was trained to detect, in words: ``fights``.
     training_data: str = ""  # Digest of the videos and labels that it was trained on.
@@ -94,11 +102,6 @@ class Model:
     version: str = VERSION  # Of oddframe when it was written.
     sha256: str = ""  # Of the file; empty before it is saved.
     prototypes: PrototypeBank | None = None  # Training clips that events may look like.
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the network."""
-        return self.network.standardise.mean.device
 
     def unseen_groups(self, data: str) -> frozenset[str] | None:
         """Groups of this data set that it was not trained on; None: its card does not say."""
@@ -132,7 +135,6 @@ class Model:
         """Whether a snippet's score does not depend on the others', found by trying it."""
         spec = self.profiles["best"].spec
         rows = np.random.default_rng(0).normal(size=(1, 16, spec.dim)).astype(np.float32)
-        self.network.eval()
         together = self.network.score_views(rows)
         alone = [self.network.score_views(rows[:, i : i + 1])[0] for i in range(rows.shape[1])]
         return bool(np.allclose(together, alone, rtol=1e-4, atol=1e-6))
@@ -143,7 +145,6 @@ class Model:
         InputError if the features are of another spec, or the scores are not finite.
         """
         self.profile_of(features.spec)
-        self.network.eval()
         grid, tiles, boxes = features.spec.tiles, None, features.boxes
         best: IntArray | None = None
         fps = features.timebase.fps
@@ -165,8 +166,8 @@ class Model:
         """What each snippet looks like; ``best``: (T,) the tile with the highest score."""
         array, bank = features.array, self.prototypes
         weights = None if best is not None else self.network.memory_weights(array)
-        if isinstance(self.network.network, ActionNetwork):
-            return TrackReasons(actions=Highest.of(self.network.action_probabilities(array)))
+        if (actions := self.network.action_probabilities(array)) is not None:
+            return TrackReasons(actions=Highest.of(actions))
         if bank is None and weights is None:
             return None
         similar = slots = None
@@ -186,11 +187,18 @@ def short_digest(sha256: str) -> str:
     return sha256[:16]
 
 
-def save_model(model: Model, path: Path, *, fp16: bool = False) -> None:
-    """Write a model file atomically; with ``fp16``, the network's weights in half precision."""
+def save_model(model: Model, path: Path, *, fp16: bool = False, head: bool = False) -> None:
+    """Write a model file atomically.
+
+    Args:
+        model: The model.
+        path: The file.
+        fp16: Write the network's weights in half precision.
+        head: Trace the network, so that it can be run without PyTorch; else the file has what the
+            model was read with.
+    """
     tensors: dict[str, NDArray[Any]] = {}
-    for name, tensor in model.network.state_dict().items():
-        array = tensor.detach().cpu().contiguous().numpy()
+    for name, array in model.network.tensors().items():
         if fp16 and array.dtype == np.float32 and name.startswith("network."):
             with np.errstate(over="ignore"):
                 array = array.astype(np.float16)
@@ -198,6 +206,7 @@ def save_model(model: Model, path: Path, *, fp16: bool = False) -> None:
             raise OddframeError(f"{path}: not written: the tensor {name} is not finite")
         tensors[name] = array
     bank = model.prototypes
+    graph = _traced_graph(model) if head else model.network.graph
     tensors |= {} if bank is None else bank.tensors()
     header = {
         "kind": MODEL_KIND,
@@ -214,10 +223,28 @@ def save_model(model: Model, path: Path, *, fp16: bool = False) -> None:
         "metrics": dict(model.metrics),
         "card": dict(model.card),
         **({} if bank is None else {_PROTOTYPES_KEY: bank.header()}),
+        **({} if graph is None else {_HEAD_KEY: graph}),
         "checksum": checksum(tensors),
     }
     metadata = {METADATA_KEY: json_text(header, nan_is_null=False)}
     write_bytes(path, safetensors_numpy.save(tensors, metadata))
+
+
+def _traced_graph(model: Model) -> Mapping[str, Any] | None:
+    """What ``head_graph`` needs to run the model's network; None: NumPy needs none, or cannot."""
+    if model.method in NUMPY_METHODS:
+        return None
+    from oddframe.methods.export_head import export_head
+
+    return export_head(torch_network(model), (model.method, model.config.model_dump_json()))
+
+
+def _read_head(path: Path, fields: _HeaderFields) -> HeadGraph | None:
+    """The graph of a file, or that beside a shipped model, which is older than graphs in files."""
+    beside = path.with_suffix(".head.json")
+    if fields.head is not None or path.parent != SHIPPED_MODELS_DIR or not beside.is_file():
+        return fields.head
+    return HeadGraph.model_validate(parse_json(beside.read_text(encoding="utf-8")))
 
 
 def shipped_models() -> tuple[str, ...]:
@@ -240,17 +267,29 @@ def find_model(name_or_path: str | Path) -> Path:
     )
 
 
-def load_model(name_or_path: str | Path, device: str | torch.device = "cpu") -> Model:
+def load_model(
+    name_or_path: str | Path, device: str | torch.device = "cpu", *, light: bool = False
+) -> Model:
     """Read a model, by the name of a shipped one, such as ``fight``, or by its path.
 
-    UsageError if there is none; InputError if it is a pickle, damaged, or of a newer format.
+    Args:
+        name_or_path: Name or path.
+        device: Of its network.
+        light: Run the network by NumPy where that is possible and ``device`` is the CPU; such a
+            model scores, and ``torch_network`` converts it. Otherwise PyTorch is needed.
+
+    Raises:
+        UsageError: there is no such model, or PyTorch is needed and not installed.
+        InputError: it is a pickle, damaged, or of a newer format.
     """
     path = find_model(name_or_path)
     with open_regular_file(path) as file:
         try:
             header, entries = _read_header(path, file)
             try:
-                return _build_model(path.stem, header, entries, file, device)
+                return _build_model(path, header, entries, file, device, light)
+            except MissingPackageError:
+                raise
             except _DAMAGED as error:
                 if is_out_of_memory(error):
                     raise OddframeError(f"{path}: {describe_unexpected_error(error)}") from None
@@ -297,32 +336,49 @@ class _HeaderFields(BaseModel):
     card: _CardFields
     checksum: str
     prototypes: PrototypeList = []
+    head: HeadGraph | None = None
+
+
+class SavedConfig(BaseModel):
+    """A method's settings as they stand in a model file, where PyTorch does not validate them."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
 
 
 def _build_model(
-    stem: str,
+    path: Path,
     header: dict[str, Any],
     entries: Mapping[str, TensorEntry],
     file: BinaryIO,
     device: str | torch.device,
+    light: bool,
 ) -> Model:
     fields = _validate(_HeaderFields, header, "header")
-    method = get_method(header["method"])
-    config = _validate(method.Config, header["config"], "configuration")
+    if fields.method not in method_names():
+        get_method(fields.method)  # Raises, with the most similar name.
     profiles = {
         name: Profile(FeatureSpec.from_dict(each["spec"]), EventRule(**each["rule"]))
         for name, each in header["profiles"].items()
     }
     dim = profiles["best"].spec.dim
-
-    def new_network() -> ModelNetwork:
-        network = ModelNetwork(Standardise.identity(dim), method.network(dim, config))
-        if "correction" in entries:
-            network.add_correction(torch.zeros(dim))
-        return network
-
-    with torch.device("meta"):  # Shapes without memory.
-        shapes = {name: tuple(each.shape) for name, each in new_network().state_dict().items()}
+    graph = _read_head(path, fields)
+    # Shapes are compared before memory is allocated for what they say.
+    shapes = None
+    if light and str(device) == "cpu":
+        if graph is None:
+            shapes = numpy_head_shapes(fields.method, header["config"], dim, entries)
+        else:
+            own_shapes = {n: tuple(e.shape) for n, e in entries.items() if n.startswith("network.")}
+            shapes = common_shapes(dim, entries) | own_shapes
+    numpy_runs_it = shapes is not None
+    if shapes is None:
+        if not has_torch():
+            raise torch_needed(f"{path}: a {fields.method} model whose file has no head for NumPy")
+        config, shapes = _torch_shapes(
+            fields.method, header["config"], dim, "correction" in entries
+        )
+    else:
+        config = SavedConfig.model_validate(header["config"])
     _check_shapes(shapes | bank_shapes(fields.prototypes, dim), entries)
     file.seek(0)
     data = file.read()
@@ -335,17 +391,26 @@ def _build_model(
         raise
     if checksum(tensors) != header["checksum"]:
         raise ValueError("its weights do not match their checksum")
-    with torch.random.fork_rng(devices=[]):  # Initial weights are random, then overwritten.
-        network = new_network()
-    state = {n: torch.from_numpy(array) for n, array in tensors.items() if n in shapes}
-    network.load_state_dict(
-        {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
-    )
+    own = {
+        name: array.astype(np.float32) if array.dtype.kind == "f" else array
+        for name, array in tensors.items()
+        if name in shapes
+    }
+    network: Head
+    if graph is not None and numpy_runs_it:
+        network = graph_head(graph, own)
+    elif numpy_runs_it:
+        network = numpy_head(fields.method, header["config"], own)
+    else:
+        network = _build_network(fields.method, config, dim, own).to(device)
+        network.graph = (
+            None if fields.head is None else fields.head.model_dump(exclude_defaults=True)
+        )
     return Model(
-        name=stem,
+        name=path.stem,
         method=header["method"],
         config=config,
-        network=network.to(device).eval(),
+        network=network,
         profiles=profiles,
         detects=header["knows"],
         training_data=header["training_data"],
@@ -355,6 +420,55 @@ def _build_model(
         sha256=hashlib.sha256(data).hexdigest(),
         prototypes=read_bank(fields.prototypes, tensors),
     )
+
+
+def _new_network(method: str, config: BaseModel, dim: int, correction: bool) -> ModelNetwork:
+    import torch
+
+    from oddframe.methods.scorer import ModelNetwork, Standardise
+
+    inner = get_method(method).network(dim, config)
+    network = ModelNetwork(Standardise.identity(dim), inner)
+    if correction:
+        network.add_correction(torch.zeros(dim))
+    return network
+
+
+def _torch_shapes(
+    method: str, settings: dict[str, Any], dim: int, correction: bool
+) -> tuple[BaseModel, dict[str, tuple[int, ...]]]:
+    """The validated settings of a method, and the tensors of its network, without memory."""
+    import torch
+
+    config = _validate(get_method(method).Config, settings, "configuration")
+    with torch.device("meta"):
+        state = _new_network(method, config, dim, correction).state_dict()
+    return config, {name: tuple(each.shape) for name, each in state.items()}
+
+
+def _build_network(
+    method: str, config: BaseModel, dim: int, tensors: Mapping[str, NDArray[Any]]
+) -> ModelNetwork:
+    import torch
+
+    with torch.random.fork_rng(devices=[]):  # Initial weights are random, then overwritten.
+        network = _new_network(method, config, dim, "correction" in tensors)
+    network.load_state_dict({name: torch.from_numpy(each) for name, each in tensors.items()})
+    return network.eval()
+
+
+def torch_network(model: Model) -> ModelNetwork:
+    """The network of ``model`` in PyTorch, to be trained on or looked into."""
+    if not has_torch():
+        raise torch_needed(f"the network of the model '{model.name}'")
+    from oddframe.methods.scorer import ModelNetwork
+
+    if isinstance(model.network, ModelNetwork):
+        return model.network
+    settings = model.config.model_dump(mode="json")
+    config = _validate(get_method(model.method).Config, settings, "configuration")
+    dim = model.profiles["best"].spec.dim
+    return _build_network(model.method, config, dim, model.network.tensors())
 
 
 def _validate(model: type[FieldsT], data: dict[str, Any], where: str) -> FieldsT:

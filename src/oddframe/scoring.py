@@ -32,7 +32,7 @@ from oddframe.events import RuleChanges
 from oddframe.features.extract import find_recordings
 from oddframe.features.extraction.file_layout import common_path
 from oddframe.methods.actions import LOOK_FOR
-from oddframe.methods.base import DETECTS_UNUSUAL
+from oddframe.methods.config import DETECTS_UNUSUAL
 from oddframe.outputs.pages.folder_index import INDEX_NAME, FolderIndex, is_index
 from oddframe.outputs.registry import SCORE_FILE, format_names, get_format
 from oddframe.outputs.write import output_path

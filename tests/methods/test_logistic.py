@@ -10,10 +10,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oddframe.backbones.visual.i3d import FIGHTING, ActionClassifier, kinetics_actions
+from oddframe.backbones.visual.i3d import FIGHTING, kinetics_actions
 from oddframe.errors import InputError, UsageError
 from oddframe.events import EventRule
-from oddframe.methods.mil.logistic import LogisticConfig, LogisticNetwork, fit_ridge_logistic
+from oddframe.methods.mil.logistic import (
+    ActionClassifier,
+    LogisticConfig,
+    LogisticNetwork,
+    fit_ridge_logistic,
+)
 from oddframe.methods.registry import get_method
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.modelfile import Model, Profile, load_model, save_model

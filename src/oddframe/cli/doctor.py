@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import typer
 
-from oddframe._utils.files import cache_dir
+from oddframe._utils.optional import INSTALL_TORCH, has_torch
 from oddframe._utils.version import VERSION
 from oddframe.cli import options as opt
 from oddframe.cli.console import print_answer, print_json
@@ -36,7 +36,7 @@ def doctor(as_json: opt.JsonOption = False, debug: opt.DebugOption = False) -> N
     """Say what is installed, which device and engine run, and what is missing."""
     results: dict[str, Diagnosis] = {}
     width = max(map(len, _CHECKS))
-    # Printed one by one: importing torch and OpenVINO takes seconds.
+    # Printed one by one: importing OpenVINO takes a second.
     for name, check in _CHECKS.items():
         try:
             result = check()
@@ -77,10 +77,16 @@ def _decoding() -> Diagnosis:
 
 
 def _torch() -> Diagnosis:
+    from oddframe.backbones.engines import has_cuda
+
+    if not has_torch():
+        advice = f"{INSTALL_TORCH}, to train"
+        return Diagnosis(False, "not installed (optional)", advice, needed=False)
+    if not has_cuda():
+        return Diagnosis(True, f"{version('torch')}, no CUDA device", needed=False)
     import torch
 
-    cuda = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no CUDA device"
-    return Diagnosis(True, f"{torch.__version__}, {cuda}")
+    return Diagnosis(True, f"{torch.__version__}, {torch.cuda.get_device_name(0)}", needed=False)
 
 
 def _openvino() -> Diagnosis:
@@ -101,11 +107,11 @@ def _runtime() -> Diagnosis:
 
 def _backbone() -> Diagnosis:
     from oddframe.backbones.registry import DEFAULT_BACKBONE, get_backbones
-    from oddframe.backbones.weights import read_state_dict
+    from oddframe.backbones.weights import read_arrays
 
     (spec,) = get_backbones(DEFAULT_BACKBONE)
     weights = spec.find_weights()
-    read_state_dict(weights, spec.name)
+    read_arrays(weights, spec.name)
     found = f"{spec.name} ({spec.title}), {weights.stat().st_size / 1e6:.0f} MB"
     return Diagnosis(True, found)
 
@@ -136,19 +142,11 @@ def _models() -> Diagnosis:
     from oddframe.modelfile import load_model, shipped_models
 
     names = shipped_models()
-    found = ", ".join(f"{name} ({load_model(name).detects})" for name in names) or "none"
+    found = (
+        ", ".join(f"{name} ({load_model(name, light=True).detects})" for name in names) or "none"
+    )
     advice = "reinstall oddframe: its shipped models are missing"
     return Diagnosis(bool(names), found, advice)
-
-
-def _cache() -> Diagnosis:
-    folder = cache_dir()
-    existing = next(p for p in (folder, *folder.parents) if p.exists())
-    writable = existing.is_dir() and os.access(existing, os.W_OK)
-    advice = "set ODDFRAME_CACHE to a writable folder; otherwise each start takes seconds longer"
-    kept = len(list(folder.glob("*.xml"))) if folder.is_dir() else 0
-    found = f"{folder}, {kept} converted networks" if writable else f"{folder} cannot be written"
-    return Diagnosis(writable, found, advice, needed=False)
 
 
 def _extra(name: str) -> Diagnosis:
@@ -169,6 +167,5 @@ _CHECKS: dict[str, Callable[[], Diagnosis]] = {
     "backbone": _backbone,
     "others": _other_backbones,
     "models": _models,
-    "cache": _cache,
     **{name: partial(_extra, name) for name in EXTRAS},
 }

@@ -107,7 +107,7 @@ def checkpoint_command(
 
     if out.suffix != ".safetensors":
         raise UsageError(f"{out}: a model file ends in .safetensors")
-    save_model(published_model(file, out.stem, reads.value, detects), out)
+    save_model(published_model(file, out.stem, reads.value, detects), out, head=True)
     model = load_model(out)
     spec = model.profiles["best"].spec
     if as_json:

@@ -78,7 +78,7 @@ def _describe(file: str) -> dict[str, Any]:
 def _model(file: str) -> dict[str, Any]:
     from oddframe.modelfile import load_model
 
-    model = load_model(file)
+    model = load_model(file, light=True)
     profiles = {
         name: {"rule": asdict(profile.rule), "spec": profile.spec.to_dict()}
         for name, profile in model.profiles.items()
@@ -89,7 +89,7 @@ def _model(file: str) -> dict[str, Any]:
         "name": model.name,
         "finds": model.detects,
         "method": model.method,
-        "parameters": sum(p.numel() for p in model.network.parameters()),
+        "parameters": model.network.count_parameters(),
         "metrics": dict(model.metrics),
         "card": dict(model.card),
         "training_data": model.training_data,

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from oddframe._utils.optional import torch_needed
 from oddframe._utils.version import VERSION
 from oddframe.cli.calibrate import calibrate_command
 from oddframe.cli.console import print_error, standard_streams
@@ -195,5 +196,7 @@ def _run() -> int:
             return EXIT_INTERRUPTED
         if "--debug" in sys.argv:
             raise
+        if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "torch":
+            raise torch_needed("this command") from None
         raise OddframeError(describe_unexpected_error(error)) from None
     return code if isinstance(code, int) else 0

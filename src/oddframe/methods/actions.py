@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import torch
+import numpy as np
 from pydantic import BaseModel, ConfigDict
-from torch import Tensor
 
-from oddframe.backbones.visual.i3d import ActionClassifier, kinetics_actions
+from oddframe.backbones.visual.i3d import I3D_FEATURE_DIM, action_layer, kinetics_actions
 from oddframe.errors import UsageError, nearest_name
-from oddframe.methods.base import BagNetwork, Output
+from oddframe.features.lazy_array import AnyFeatures
+from oddframe.methods.head import FloatRows, NumpyHead, identity_tensors, log_softmax
+from oddframe.timeline import FloatArray
 
 LOOK_FOR = "look_for"  # In place of the name of a method.
 _SMALLEST = 1e-6  # Of probabilities, for their logit.
@@ -22,24 +23,30 @@ class ActionConfig(BaseModel):
     actions: tuple[str, ...]
 
 
-class ActionNetwork(BagNetwork):
-    """The sum of the probabilities of ``actions``, by I3D's own last layer."""
+class ActionHead(NumpyHead):
+    """Scores by the sum of the probabilities of ``actions``, by I3D's own last layer."""
 
     def __init__(self, actions: tuple[str, ...]) -> None:
-        super().__init__()
         names = [name for name, _ in kinetics_actions()]
-        self.columns = sorted(names.index(action) for action in actions)
-        self.classifier = ActionClassifier()
-        self.classifier.load_shipped()
+        self._columns = sorted(names.index(action) for action in actions)
+        self._weight, self._bias = action_layer()
+        parameters = self._weight.size + self._bias.size
+        super().__init__(identity_tensors(I3D_FEATURE_DIM), parameters, self._sum_logits)
 
-    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:  # noqa: ARG002
-        total = self.probabilities(x)[..., self.columns].double().sum(-1)
-        return Output.from_logits(torch.logit(total, eps=_SMALLEST))
+    def action_probabilities(self, array: AnyFeatures) -> FloatArray:
+        total: FloatArray = np.zeros(())
+        for view in array:
+            total = total + self._probabilities(view.astype(np.float32)).astype(np.float64)
+        return total / len(array)
 
-    def probabilities(self, x: Tensor) -> Tensor:
-        """Features (..., 1024) -> (..., 400) probability of each action of Kinetics-400."""
-        found: Tensor = self.classifier(x).exp()
-        return found
+    def _probabilities(self, x: FloatRows) -> FloatRows:
+        """Features (T, 1024) -> (T, 400) probability of each action of Kinetics-400."""
+        return np.exp(log_softmax(x @ self._weight.T + self._bias))
+
+    def _sum_logits(self, x: FloatRows, spacing: float) -> FloatArray:  # noqa: ARG002
+        total = self._probabilities(x)[:, self._columns].astype(np.float64).sum(-1)
+        total = total.clip(_SMALLEST, 1 - _SMALLEST)
+        return np.asarray(np.log(total / (1 - total)))
 
 
 def find_actions(names: list[str]) -> tuple[str, ...]:

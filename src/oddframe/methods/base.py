@@ -20,14 +20,12 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from oddframe.errors import UsageError
-from oddframe.methods.config import AudioVisualConfig
+from oddframe.methods.config import DETECTS_UNUSUAL, AudioVisualConfig
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 OutputT = TypeVar("OutputT", bound="Output")
 Supervision = Literal["video labels", "normal videos", "none"]
 Verification = Literal["parity", "from the paper", "ours"]
-# What the models of one-class methods detect, in words.
-DETECTS_UNUSUAL = "what is unusual"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,13 @@ from oddframe.features.presets import published_audio_dim
 MAX_WIDTH = 65_536  # Units of a layer, slots of a memory, rows or columns of an image.
 MAX_LAYERS = 64  # Layers, and iterations.
 
+# Distances from normal snippets that are smaller, as a share of the one whose score is 0.5, get the
+# same score: the logarithm has no value at 0.
+MIN_DISTANCE_RATIO = 1e-3
+
+# What the models of one-class methods detect, in words.
+DETECTS_UNUSUAL = "what is unusual"
+
 Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
 Depth = Annotated[int, Field(ge=1, le=MAX_LAYERS)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]

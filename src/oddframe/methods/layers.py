@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oddframe.methods.base import BagNetwork, Output
+from oddframe.methods.config import MIN_DISTANCE_RATIO
 
 
 def score_mlp(dim: int, hidden: int, bottleneck: int, dropout: float) -> nn.Sequential:
@@ -70,8 +71,6 @@ _MEDIAN_SCORE = 0.1
 _SLOPE_RANGE = (1.0, 12.0)
 # The logarithm has no value at 0.
 _MIN_MEASURE = 1e-6
-# Smaller distances, as a share of the edge, get the same score, for the same reason.
-_MIN_DISTANCE_RATIO = 1e-3
 
 
 class NormalScaledNetwork(BagNetwork):
@@ -121,7 +120,7 @@ class OneClassNetwork(NormalScaledNetwork):
 
     def logits(self, distances: Tensor) -> Tensor:
         """Logits of distances: they increase with the distance, and are 0 at the edge."""
-        return self.scale_log_measure(distances.clamp(min=_MIN_DISTANCE_RATIO * self.edge).log())
+        return self.scale_log_measure(distances.clamp(min=MIN_DISTANCE_RATIO * self.edge).log())
 
 
 class SmoothingNetwork(nn.Module):
@@ -129,4 +128,10 @@ class SmoothingNetwork(nn.Module):
 
     Its ``forward(features, labels=None, spacing=1.0)`` gets the step between snippets, divided by
     that of the profile ``best``, so that the smoothing lasts as long in every profile.
+
+    Attributes:
+        blur: Standard deviation, in snippets of the profile ``best``, of the Gaussian over the
+            logits; with 0 they are not smoothed. Model files hold it beside the graph.
     """
+
+    blur: float

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from oddframe._utils.determinism import deterministic
 from oddframe.features.lazy_array import AnyFeatures
-from oddframe.methods.actions import ActionNetwork
+from oddframe.methods.head import Head
 from oddframe.methods.layers import SmoothingNetwork
 from oddframe.methods.mil.urdmu_network import UrDmuNetwork, UrDmuWithShortcut
 from oddframe.timeline import FloatArray
@@ -20,8 +20,6 @@ from oddframe.timeline import FloatArray
 # Dimensions with a smaller standard deviation, as a share of the mean one, are (almost) constant.
 # Dividing by it would amplify their noise, so they are divided by the mean one.
 _MIN_STD_RATIO = 1e-3
-# Snippets of each tile that are scored in one row: attention takes time with the square of it.
-_TILE_WINDOW = 2048
 
 
 class Standardise(nn.Module):
@@ -57,7 +55,7 @@ class Standardise(nn.Module):
         return cls(torch.from_numpy(mean).float(), torch.from_numpy(std).float())
 
 
-class ModelNetwork(nn.Module):
+class ModelNetwork(nn.Module, Head):
     """Standardisation, a method's network, a temperature and perhaps a correction.
 
     MIL training makes logits so large that many scores round to 0 or 1. Logits are therefore
@@ -97,22 +95,19 @@ class ModelNetwork(nn.Module):
         weights = weights.to(self.standardise.mean)
         self.correction = weights if self.correction is None else self.correction + weights
 
-    def score_views(self, array: AnyFeatures, spacing: float = 1.0) -> FloatArray:
-        """Features (C crops, T, D) of one video -> mean scores (T,) over the crops."""
-        total = np.zeros(array.shape[1])
-        for view in array:  # One at a time: ten crops take no more memory than one.
-            total += self._scores(view, spacing)
-        return total / len(array)
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        state = self.state_dict()
+        return {name: each.detach().cpu().contiguous().numpy() for name, each in state.items()}
+
+    def count_parameters(self) -> int:
+        return sum(each.numel() for each in self.parameters())
 
     def standardise_rows(self, rows: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-        """Features (T, D) as the network reads them."""
         mean, std = self.standardise.mean.cpu().numpy(), self.standardise.std.cpu().numpy()
         standardised: NDArray[np.float32] = (rows.astype(np.float32) - mean) / std
         return standardised
 
     def memory_weights(self, array: AnyFeatures) -> tuple[FloatArray, int] | None:
-        """Mean weights (T, M) of the slots of UR-DMU's anomaly memory and its normal one for
-        features (C, T, D), and how many are in the first; None: no UR-DMU with both."""
         network = self.network
         if not isinstance(network, UrDmuNetwork | UrDmuWithShortcut):
             return None
@@ -128,29 +123,8 @@ class ModelNetwork(nn.Module):
             total = total + torch.cat(weights, dim=2)[0].double().cpu().numpy()
         return total / len(array), split
 
-    def action_probabilities(self, array: AnyFeatures) -> FloatArray:
-        """Of features (C, T, 1024), the mean probabilities (T, 400) of the actions that an
-        ``ActionNetwork`` knows."""
-        assert isinstance(self.network, ActionNetwork)
-        total: FloatArray = np.zeros(())
-        for view in array:
-            with deterministic(), torch.inference_mode():
-                x = torch.from_numpy(view.astype(np.float32)).to(self.standardise.mean)
-                total = total + self.network.probabilities(x).double().cpu().numpy()
-        return total / len(array)
-
-    def score_tiles(self, array: NDArray[np.floating[Any]], spacing: float = 1.0) -> FloatArray:
-        """Features (R tiles, T, D) of one video -> scores (R, T). As in training the network gets
-        all tiles as one row of snippets, tile after tile; here in windows."""
-        tiles, length, _ = array.shape
-        parts = []
-        for start in range(0, length, _TILE_WINDOW):
-            window = array[:, start : start + _TILE_WINDOW]
-            row = window.reshape(-1, window.shape[2])
-            parts.append(self._scores(row, spacing).reshape(tiles, -1))
-        return np.concatenate(parts, axis=1)
-
     def _scores(self, row: NDArray[np.floating[Any]], spacing: float) -> FloatArray:
+        self.eval()
         with deterministic(), torch.inference_mode():
             x = torch.from_numpy(row.astype(np.float32))[None].to(self.standardise.mean.device)
             scores: FloatArray = self(x, spacing)[0].cpu().numpy()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from oddframe._utils.progress import ProgressCallback, ignore_progress
 from oddframe.datasets.precomputed import has_precomputed_features
 from oddframe.features.spec import Features
-from oddframe.methods.scorer import ModelNetwork
+from oddframe.methods.head import Head
 from oddframe.modelfile import Model, short_digest
 from oddframe.prototypes import (
     MAX_LABEL,
@@ -102,7 +102,7 @@ def make_bank(
 
 
 def likely_snippets(
-    network: ModelNetwork, features: Features, count: int
+    network: Head, features: Features, count: int
 ) -> list[tuple[int, int, float, NDArray[np.float32]]]:
     """The snippet with the highest score in each of ``count`` parts of a video: its tile (0 where
     there are none), its number, its score and its standardised features (D,). Of several views the

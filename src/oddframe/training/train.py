@@ -194,7 +194,7 @@ def run_training(
         if corrected and pretrained is not None and pretrained.prototypes is not None:
             kept = pretrained.prototypes.thinned(MAX_PROTOTYPES // 2)
             bank = kept if bank is None else kept.with_more(bank)
-        save_model(replace(model, prototypes=bank), out, fp16=config.fp16)
+        save_model(replace(model, prototypes=bank), out, fp16=config.fp16, head=True)
         files.remove_progress()
     model = load_model(out)
     log = next((files.log(run.seed) for run in runs if run.kept), files.log())

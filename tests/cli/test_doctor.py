@@ -26,7 +26,7 @@ def test_everything_is_installed_here(oddframe: Run) -> None:
 def test_each_extra_is_used_and_checked_by_doctor() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    assert {"dev", "docs", *EXTRAS.values()} == extras.keys()
+    assert {"dev", "docs", "train", *EXTRAS.values()} == extras.keys()
     source = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
     for name, extra in EXTRAS.items():
         assert any(line.startswith(name) for line in extras[extra])

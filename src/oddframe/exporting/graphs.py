@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from oddframe.backbones.engines import has_openvino
-from oddframe.backbones.visual.i3d import I3D_RGB
-from oddframe.backbones.visual.i3d_network import I3D, I3D_FEATURE_DIM, read_i3d
+from oddframe.backbones.visual.i3d import I3D_FEATURE_DIM, I3D_RGB
+from oddframe.backbones.visual.i3d_network import I3D, read_i3d
 from oddframe.errors import OddframeError, UsageError
 from oddframe.exporting.standalone import load_network
 from oddframe.features.spec import FeatureSpec
 from oddframe.methods.registry import get_method
 from oddframe.methods.scorer import ModelNetwork
-from oddframe.modelfile import Model
+from oddframe.modelfile import Model, torch_network
 from oddframe.video.snippets.preprocessing import region_grid
 
 ExportTarget = Literal["onnx", "openvino"]
@@ -95,7 +95,7 @@ def head_network(model: Model, profile: str) -> ExportedHead:
         )
     spec = model.profiles[profile].spec
     spacing = spec.step_s(25.0) / model.profiles["best"].spec.step_s(25.0)
-    network = copy.deepcopy(model.network).cpu().eval()
+    network = copy.deepcopy(torch_network(model)).cpu().eval()
     _fix_counts(network)
     return ExportedHead(network, spacing, spec.tiles is not None).eval()
 

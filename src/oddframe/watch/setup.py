@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from oddframe._utils.child_process import is_supported
 from oddframe.backbones.base import Backbone
 from oddframe.cameras import camera_rule
 from oddframe.detector import Detector
@@ -62,6 +63,8 @@ def open_cameras(
         UsageError: a source, a model, a name or a value is wrong.
         InputError: a mask or a model file cannot be read.
     """
+    if not is_supported():
+        raise UsageError("cameras are watched on Linux and macOS only")
     if len(sections.cameras) > MAX_CAMERAS:
         raise UsageError(f"{len(sections.cameras)} cameras; at most {MAX_CAMERAS} are watched")
     parsed = {

@@ -36,6 +36,7 @@ FIRST_WAIT_S, MAX_WAIT_S = 1.0, 60.0  # Between two attempts to connect.
 _STEADY_S = 30.0  # After so long with pictures, the waits begin anew.
 _STOP_S = 3.0  # For the reader to end by itself.
 _PROCESS_S = 30.0  # A reader that says nothing for so long hangs.
+_MAX_TEXT = 300
 _END = CutSnippet((), None, is_last=True)
 
 
@@ -225,6 +226,9 @@ class Supervisor(threading.Thread):
     def _say(self, state: StateName, text: str) -> None:
         self._on_state(
             CameraState(
-                camera=self.camera.name, state=state, since=datetime.now(UTC), text=redact(text)
+                camera=self.camera.name,
+                state=state,
+                since=datetime.now(UTC),
+                text=redact(text)[:_MAX_TEXT],
             )
         )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from oddframe.methods.mil.bnwvad import BnWvadNetwork, BnWvadOutput, Head, select_abnormal
+from oddframe.methods.mil.bnwvad import BatchNormHead, BnWvadNetwork, BnWvadOutput, select_abnormal
 from oddframe.methods.registry import get_method
 from oddframe.training.loop import fit
 from tests.training.planted import DIM, planted, small_config
@@ -57,7 +57,7 @@ def test_positives_are_taken_from_all_normal_videos() -> None:
 
 def test_distances_are_from_running_statistics() -> None:
     torch.manual_seed(0)
-    head = Head(64).eval()
+    head = BatchNormHead(64).eval()
     head.bn1.running_mean.normal_()  # type: ignore[union-attr]
     head.bn1.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
     x = torch.randn(2, 64, 5)
@@ -72,7 +72,7 @@ def test_distances_are_from_running_statistics() -> None:
 
 def test_the_head_by_hand() -> None:
     torch.manual_seed(0)
-    head = Head(64).eval()
+    head = BatchNormHead(64).eval()
     for norm in (head.bn1, head.bn2):
         norm.running_mean.normal_()  # type: ignore[union-attr]
         norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
@@ -162,7 +162,7 @@ def test_the_norm_of_scores_is_taken_for_each_video() -> None:
 
 def test_distances_in_training_use_statistics_that_include_the_batch() -> None:
     torch.manual_seed(0)
-    head = Head(64).train()
+    head = BatchNormHead(64).train()
     x = 3 * torch.randn(4, 64, 9) + 1
     a = head.conv1(x)
     _, first, _ = head(x)

@@ -61,7 +61,7 @@ def graph_head(fields: HeadGraph, tensors: Tensors) -> NumpyHead:
         (found,) = program.run(x, fields.outputs[:1])
         if found.shape != (1, len(x)):
             raise InputError(f"a damaged model file (logits of the shape {found.shape})")
-        return gaussian_blur(found[0].astype(np.float32), fields.blur / spacing)
+        return _blur(found[0].astype(np.float32), fields.blur / spacing)
 
     def memories(x: FloatRows) -> tuple[FloatRows, FloatRows]:
         anomaly, normal = program.run(x, fields.outputs[1:])
@@ -165,8 +165,8 @@ def _reads(value: Any) -> list[int]:
     return [value["node"]] if isinstance(value, dict) and "node" in value else []
 
 
-def gaussian_blur(logits: FloatRows, deviation: float) -> FloatRows:
-    """As ``oddframe.gaussian_blur`` of the method ``oddframe``, for (T,)."""
+def _blur(logits: FloatRows, deviation: float) -> FloatRows:
+    """As ``gaussian_blur`` of the method ``oddframe``, for (T,)."""
     if not deviation:
         return logits
     radius = min(math.ceil(4 * deviation), len(logits))

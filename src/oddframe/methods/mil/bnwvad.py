@@ -49,7 +49,7 @@ class BnWvadOutput(Output):
     second: Tensor  # (B, T) of the second
 
 
-class Head(nn.Module):
+class BatchNormHead(nn.Module):
     """H -> H / 16 -> H / 32 -> 1, with batch normalisation and ReLU between."""
 
     def __init__(self, width: int) -> None:
@@ -83,7 +83,7 @@ class BnWvadNetwork(NormalScaledNetwork):
         sizes = config.model_dump(include={"hidden", "heads", "head_dim", "depth"})
         self.embedding = conv_embedding(dim, config.hidden)
         self.selfatt = transformer(UrDmuConfig(**sizes, dropout=0.0))
-        self.normal_head = Head(config.hidden)
+        self.normal_head = BatchNormHead(config.hidden)
 
     def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:  # noqa: ARG002
         """Logits are ln r on the scale of normal snippets. r is the published criterion: the head

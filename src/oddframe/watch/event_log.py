@@ -20,7 +20,7 @@ from oddframe.watch.reader import MediaRequest
 
 # An event that begins so soon after one that was interrupted continues it (s).
 RESUME_S = 30.0
-_UPDATE_S = 2.0  # An event that goes on is told of at most so often.
+_UPDATE_S = 2.0  # An event that goes on is announced again at most so often.
 _CLIP_S = 20.0  # Longest wait for a clip beyond its end.
 _BEFORE_S, _AFTER_S, _MAX_CLIP_S = 5.0, 5.0, 60.0
 RING_S = _BEFORE_S + _MAX_CLIP_S + _AFTER_S + 10.0  # Packets to keep for a clip.

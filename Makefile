@@ -59,11 +59,12 @@ test: $(VENV)/.dev         ## All tests; the browser test needs Chromium (make b
 fast: $(VENV)/.dev         ## The tests that take no time
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/.dev         ## Style, types, and which layer imports which
+lint: $(VENV)/.dev         ## Style, types, which layer imports which, the container
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	test ! -x $(BIN)/hadolint || $(BIN)/hadolint Dockerfile
 
 bench: $(VENV)/.dev        ## Speed, side by side with a plain reference
 	for file in decode network metrics score; do $(BIN)/python benchmarks/$$file.py || exit 1; done

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 DEFAULT_WATCH_FOLDER = Path("oddframe-watch")
 _EXIT_TERMINATED = 128 + signal.SIGTERM
 _CLOSE_S = 5.0  # For the last messages to be delivered.
-_RELOAD_S = 5.0  # The file of cameras is looked at so often.
+_OFTEN_S = 5.0  # The file of cameras is looked at so often.
+_ALIVE = "alive"  # Touched so often, in the folder of the journal, for health checks.
 
 
 def watch_command(
@@ -172,7 +173,7 @@ def watch_command(
             files=EventFiles(out, keep_days, max_bytes) if clips else None,
             memory_bytes=decoding_limits().memory_bytes,
             say=say,
-            on_tick=_reloader(cameras, say),
+            on_tick=_every_few_seconds(out, cameras, say),
         )
         say(f"watching {names}; Ctrl-C ends it")
         with _terminable():
@@ -215,8 +216,12 @@ def _print_message(text: str) -> None:
         raise ReceiverGoneError("standard output is closed") from None
 
 
-def _reloader(path: Path | None, say: Callable[[str], None]) -> Callable[[Watcher], None]:
-    """Reads schedules, cool-downs and snoozes again when the file of cameras has changed."""
+def _every_few_seconds(
+    out: Path, path: Path | None, say: Callable[[str], None]
+) -> Callable[[Watcher], None]:
+    """Shows that ``watch`` is alive, and reads schedules, cool-downs and snoozes again when the
+    file of cameras has changed.
+    """
     import time
 
     from oddframe.errors import OddframeError
@@ -230,12 +235,14 @@ def _reloader(path: Path | None, say: Callable[[str], None]) -> Callable[[Watche
 
     known, looked_at = modified(), 0.0
 
-    def reload(watcher: Watcher) -> None:
+    def run(watcher: Watcher) -> None:
         nonlocal known, looked_at
-        if path is None or time.monotonic() - looked_at < _RELOAD_S:
+        if time.monotonic() - looked_at < _OFTEN_S:
             return
         looked_at = time.monotonic()
-        if (now := modified()) in (known, 0):
+        with suppress(OSError):
+            (out / "journal" / _ALIVE).touch()
+        if path is None or (now := modified()) in (known, 0):
             return
         known = now
         try:
@@ -248,7 +255,7 @@ def _reloader(path: Path | None, say: Callable[[str], None]) -> Callable[[Watche
         watcher.set_rules(rules)
         say(f"{path}: schedules, cool-downs and snoozes are read again; the rest at the next start")
 
-    return reload
+    return run
 
 
 @contextmanager

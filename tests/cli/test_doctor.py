@@ -30,4 +30,6 @@ def test_each_extra_is_used_and_checked_by_doctor() -> None:
     source = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
     for name, extra in EXTRAS.items():
         assert any(line.startswith(name) for line in extras[extra])
-        assert f"import {name}" in source or f"from torch.utils.{name} import" in source
+        module = name.replace("-", ".")
+        uses = (f"import {module}", f"from {module}.", f"from torch.utils.{module} import")
+        assert any(use in source for use in (*uses, f'find_spec("{module}")'))

@@ -38,6 +38,7 @@ DIFFERENT = {
     "--dataset": "each verb has its own data sets to choose from",
     "--features": "score takes files; data check, which reads every file, no imported kind",
     "--format": "each verb writes other files",
+    "--json": "watch prints messages, one a line",
     "--jobs": "extract has another default on a cluster",
     "--mask": "extract keeps features of one kind, so it takes one mask for all videos",
     "--model": "extract needs none: what it does without one is another backbone",

@@ -140,9 +140,9 @@ def test_a_video_that_takes_too_much_memory_does_not_end_a_batch(
 ) -> None:
     path = huge(tmp_path / "huge.mkv")
     words = ("score", path, normal_clip, "--profile", "fast", "--jobs", jobs)
-    answer = oddframe(*words, "--memory", 0.15)
+    answer = oddframe(*words, "--memory", 0.25)
     assert answer.code == 3
     assert "huge.mkv: its pictures need more memory than decoding may take (--memory" in answer.err
     assert "nofi079.mp4 (2.0 s)" in answer.out
-    assert oddframe("info", path, "--memory", 0.15).code == 3
+    assert oddframe("info", path, "--memory", 0.25).code == 3
     assert oddframe("info", path).code == 0  # The limits are those of one command.

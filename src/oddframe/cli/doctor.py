@@ -19,7 +19,13 @@ from oddframe.cli.console import print_answer, print_json
 from oddframe.errors import OddframeError
 
 # Optional packages, and the extra of oddframe that installs each.
-EXTRAS = {"ray": "ray", "pyarrow": "parquet", "tensorboard": "tensorboard"}
+EXTRAS = {
+    "ray": "ray",
+    "pyarrow": "parquet",
+    "tensorboard": "tensorboard",
+    "onnxscript": "onnx",
+    "paho-mqtt": "mqtt",
+}
 
 
 @dataclass(frozen=True)

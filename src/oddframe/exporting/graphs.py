@@ -19,7 +19,7 @@ from oddframe.backbones.engines import has_openvino
 from oddframe.backbones.visual.i3d import I3D_FEATURE_DIM, I3D_RGB
 from oddframe.backbones.visual.i3d_network import I3D, read_i3d
 from oddframe.errors import OddframeError, UsageError
-from oddframe.exporting.standalone import load_network
+from oddframe.exporting.standalone import compile_network
 from oddframe.features.spec import FeatureSpec
 from oddframe.methods.registry import get_method
 from oddframe.methods.scorer import ModelNetwork
@@ -166,4 +166,4 @@ def largest_difference(network: nn.Module, path: Path, inputs: list[NDArray[Any]
 
 def _runner(path: Path) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
     needed = "onnxruntime" if path.suffix == ".onnx" else "openvino"
-    return load_network(path) if find_spec(needed) else None
+    return compile_network(path) if find_spec(needed) else None

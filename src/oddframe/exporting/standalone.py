@@ -33,16 +33,16 @@ POSITIONS = {
 TOLERANCE_S = 1e-6
 MAX_SIDE = 8192
 
-Array = NDArray[Any]
-Scale = Callable[[av.VideoFrame], Array]
+AnyArray = NDArray[Any]
+Scale = Callable[[av.VideoFrame], AnyArray]
 
 
-def score_file(path: str | Path, folder: Path = FOLDER) -> tuple[Array, Array]:
+def score_file(path: str | Path, folder: Path = FOLDER) -> tuple[AnyArray, AnyArray]:
     """Times (T, 2) in seconds from the first frame on, and scores (T,) in [0, 1], of T snippets."""
     model = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    backbone = load_network(folder / model["backbone"])
-    head = load_network(folder / model["head"])
-    rows: list[Array] = []
+    backbone = compile_network(folder / model["backbone"])
+    head = compile_network(folder / model["head"])
+    rows: list[AnyArray] = []
     times: list[tuple[float, float]] = []
     for start_s, end_s, snippet in read_snippets(path, model["preprocessing"]):
         # One crop at a time takes the least memory. Of regions, the backbone gives a row each.
@@ -52,7 +52,7 @@ def score_file(path: str | Path, folder: Path = FOLDER) -> tuple[Array, Array]:
     return np.array(times), head(features)
 
 
-def load_network(file: Path) -> Callable[[Array], Array]:
+def compile_network(file: Path) -> Callable[[AnyArray], AnyArray]:
     """The network of a file as a function of its only input."""
     if file.suffix == ".onnx":
         import onnxruntime
@@ -71,15 +71,15 @@ def load_network(file: Path) -> Callable[[Array], Array]:
 
 def read_snippets(
     path: str | Path, settings: dict[str, Any]
-) -> Iterator[tuple[float, float, Array]]:
+) -> Iterator[tuple[float, float, AnyArray]]:
     """Yield (start, end, crops (C, frames, height, width, 3) uint8 RGB) of each snippet."""
     length, stride = settings["snippet_frames"], settings["stride"]
     scales = scalers(settings)
-    window: deque[tuple[Array, ...]] = deque(maxlen=length)
+    window: deque[tuple[AnyArray, ...]] = deque(maxlen=length)
     starts: list[float] = []
     ends: dict[int, float] = {}  # Of each snippet, where it is known.
     # The crops of snippets whose end is not known yet; ``first`` is the number of the first one.
-    ready: deque[Array] = deque()
+    ready: deque[AnyArray] = deque()
     n_ticks, n_snippets, first, end_s = 0, 0, 0, 0.0
     cover = max(length, stride)
     for time_s, picture in ticks(path, settings["rate"]):
@@ -94,7 +94,7 @@ def read_snippets(
             window.append(tuple(scale(picture) for scale in scales))
         n_ticks += 1
         if n_ticks == n_snippets * stride + length:
-            ready.append(cut(list(window), settings))
+            ready.append(cut_snippet(list(window), settings))
             n_snippets += 1
         while ready and first in ends:
             yield starts[first], ends.pop(first), ready.popleft()
@@ -102,7 +102,7 @@ def read_snippets(
     total = 1 + -(-max(0, n_ticks - cover) // stride)
     if n_ticks and n_snippets < total:  # The video ends in this one: repeat its last frame.
         tail = list(window)[n_snippets * stride - n_ticks :]
-        ready.append(cut(tail + tail[-1:] * (length - len(tail)), settings))
+        ready.append(cut_snippet(tail + tail[-1:] * (length - len(tail)), settings))
     for number, crops in enumerate(ready, first):
         yield starts[number], end_s, crops
 
@@ -154,11 +154,11 @@ def scaler(settings: dict[str, Any], wanted: tuple[int, int] | None) -> Scale:
     quality, most = settings["jpeg_quality"], max_motion_pixels(max(settings["crop_size"]))
     sizes = [] if wanted is None else [wanted]
 
-    def to_rgb(picture: av.VideoFrame, width: int, height: int) -> Array:
+    def to_rgb(picture: av.VideoFrame, width: int, height: int) -> AnyArray:
         how = Interpolation.BICUBIC
         return convert.reformat(picture, width, height, "rgb24", interpolation=how).to_ndarray()
 
-    def scale(picture: av.VideoFrame) -> Array:
+    def scale(picture: av.VideoFrame) -> AnyArray:
         turns = round(picture.rotation / 90) % 4
         width, height = picture.width, picture.height
         upright = (height, width) if turns % 2 else (width, height)
@@ -191,13 +191,13 @@ def scaler(settings: dict[str, Any], wanted: tuple[int, int] | None) -> Scale:
     return scale
 
 
-def cut(frames: list[tuple[Array, ...]], settings: dict[str, Any]) -> Array:
+def cut_snippet(frames: list[tuple[AnyArray, ...]], settings: dict[str, Any]) -> AnyArray:
     """(C, frames, height, width, 3) the crops of a snippet."""
     width, height = settings["crop_size"]
     names = settings["crops"]
     if names[0].startswith("region"):  # The backbone divides the whole picture.
         names = ["full"]
-    squares: list[Array] = []
+    squares: list[AnyArray] = []
     if any(map(cut_where_it_moves, names)):
         own = [images[-1] for images in frames]
         small = names[0].startswith("square_")

@@ -28,6 +28,8 @@ from oddframe.modelfile import Model, Profile
 from oddframe.video.snippets.preprocessing import with_tiles
 
 READ_PICTURES = {"hasan", "lu"}
+# Networks that OpenVINO has computed wrongly, or that are unlike the others.
+IN_OPENVINO = ("bn_wvad", "msl", "normality", "oddframe", "pang", "ur_dmu")
 DIM = 64
 SPEC = FeatureSpec(backbone="i3d", weights_sha256="", dim=DIM)
 
@@ -68,8 +70,11 @@ def differs(model: Model, path: Path, to: ExportTarget, given: list[np.ndarray])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("to", get_args(ExportTarget))
-@pytest.mark.parametrize("name", sorted({*method_names()} - READ_PICTURES))
+@pytest.mark.parametrize(
+    ("name", "to"),
+    [(name, "onnx") for name in sorted({*method_names()} - READ_PICTURES)]
+    + [(name, "openvino") for name in IN_OPENVINO],
+)
 def test_every_method_scores_as_in_pytorch(name: str, to: ExportTarget, tmp_path: Path) -> None:
     assert differs(made_up(name), tmp_path / "head", to, inputs((1, 1, 2, 1))) < 1e-4
 

@@ -76,6 +76,10 @@ docs: $(VENV)/.dev         ## The documentation as a website, in build/site
 check-docs: $(VENV)/.dev   ## Check that the documentation's commands and links are true
 	$(BIN)/python -m pytest tests/test_readme.py tests/test_site.py -m "slow or not slow"
 
+soak: $(VENV)/.dev         ## Ten hours of stream, and fifty kills of watch; takes hours
+	ODDFRAME_KILLS=50 ODDFRAME_SOAK_HOURS=10 $(BIN)/python -m pytest -s -m "slow or not slow" \
+	  tests/watch/test_watch_crash.py tests/watch/test_watch_soak.py
+
 features: $(VENV)/.dev     ## Features of the local benchmarks, made once: make features DATA=DIR
 	$(BIN)/python tools/make_features.py $(DATA)
 

@@ -32,7 +32,7 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 @dataclass(frozen=True)
-class Span:
+class WeeklySpan:
     """A time of the week.
 
     Attributes:
@@ -55,7 +55,7 @@ class Span:
         )
 
 
-def parse_span(text: str) -> Span:
+def parse_span(text: str) -> WeeklySpan:
     """Read ``mon-fri 18:00-07:00``, ``sat,sun`` or ``08:00-17:00``; ValueError if it is none."""
     example = "a schedule has entries such as 'mon-fri 18:00-07:00', 'sat,sun' or '08:00-17:00'"
     days, start, end = frozenset(range(7)), time(), time()
@@ -75,7 +75,7 @@ def parse_span(text: str) -> Span:
             days = frozenset(_parse_days(word, example))
         else:
             raise ValueError(example)
-    return Span(days, start, end)
+    return WeeklySpan(days, start, end)
 
 
 def _parse_days(word: str, example: str) -> set[int]:
@@ -157,7 +157,7 @@ class AnnounceRule:
         zone: Of the schedule; None: the machine's.
     """
 
-    schedule: tuple[Span, ...] = ()
+    schedule: tuple[WeeklySpan, ...] = ()
     cool_down_s: float = 0.0
     snooze_until: datetime | None = None
     zone: tzinfo | None = None

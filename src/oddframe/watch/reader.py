@@ -139,7 +139,7 @@ class MediaRequest:
 
 
 @dataclass(frozen=True)
-class Media:
+class EventMedia:
     """The answer; None: there is none (any more)."""
 
     event: str
@@ -168,7 +168,7 @@ class Orders:
     leave: bool = False
 
 
-Item = Opened | Cut | Condition | FileBegun | Note | Media | Over
+Item = Opened | Cut | Condition | FileBegun | Note | EventMedia | Over
 
 
 def read_camera(
@@ -272,12 +272,12 @@ class _Reading:
         """Read no further."""
         self._stopped.set()
 
-    def _answer(self, request: MediaRequest) -> Media:
+    def _answer(self, request: MediaRequest) -> EventMedia:
         with self._lock:
             clip = self._ring.cut(request.start_s, request.end_s)
         if clip is None or request.peak_s is None:
-            return Media(request.event, clip, is_clip=request.peak_s is None)
-        return Media(request.event, picture=_picture_of(clip, request.peak_s))
+            return EventMedia(request.event, clip, is_clip=request.peak_s is None)
+        return EventMedia(request.event, picture=_picture_of(clip, request.peak_s))
 
     # In the reading thread.
 

@@ -18,9 +18,9 @@ from oddframe.watch.messages import CameraState, StateName
 from oddframe.watch.reader import (
     Condition,
     Cut,
+    EventMedia,
     FileBegun,
     Item,
-    Media,
     MediaRequest,
     Note,
     Opened,
@@ -75,7 +75,7 @@ class Supervisor(threading.Thread):
         camera: SupervisedCamera,
         looks: LookQueue,
         on_state: Callable[[CameraState], None],
-        on_media: Callable[[Media], None],
+        on_media: Callable[[EventMedia], None],
         on_note: Callable[[str], None],
     ) -> None:
         super().__init__(name=f"oddframe {camera.name}", daemon=True)
@@ -186,7 +186,7 @@ class Supervisor(threading.Thread):
             self._put(item.snippet)
         elif isinstance(item, Over):
             self._finish()
-        elif isinstance(item, Media):
+        elif isinstance(item, EventMedia):
             self._on_media(item)
         elif isinstance(item, Condition):
             self._say(item.name, item.text)  # type: ignore[arg-type]

@@ -26,7 +26,7 @@ from oddframe.watch.event_files import EventFiles
 from oddframe.watch.event_log import RING_S, EventLog
 from oddframe.watch.looks import Look, LookQueue
 from oddframe.watch.messages import Message
-from oddframe.watch.reader import Media, ReaderSettings
+from oddframe.watch.reader import EventMedia, ReaderSettings
 from oddframe.watch.sources import Source
 from oddframe.watch.supervisor import SupervisedCamera, Supervisor
 
@@ -297,7 +297,7 @@ class Watcher:
                 return
             self._to_announce.popleft()
 
-    def _take_media(self, number: int, media: Media) -> None:
+    def _take_media(self, number: int, media: EventMedia) -> None:
         """Write a clip or a picture, in the camera's thread."""
         path = None
         event = next((e for e in self._delivery.open_events() if e.id == media.event), None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import wave
 from collections.abc import Callable, Iterable
 from fractions import Fraction
@@ -25,6 +26,11 @@ from numpy.typing import NDArray
 settings.register_profile("oddframe", deadline=None, derandomize=True)
 settings.register_profile("random", deadline=None)
 settings.load_profile("oddframe")
+
+# A shell starts what runs in its background with Ctrl-C ignored, and processes inherit that: the
+# tests of Ctrl-C would wait in vain.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 

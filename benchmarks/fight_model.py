@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -130,6 +130,19 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Copies:
+    """Features of altered copies, in the order of the originals.
+
+    Attributes:
+        training: Of each clip, every 8 frames.
+        negatives: Of each file of footage that may be learned from, every 16 frames; by its number.
+    """
+
+    training: tuple[Rows, ...]
+    negatives: Mapping[int, Rows]
+
+
+@dataclass(frozen=True)
 class Material:
     """Clips and footage, with the features of one crop or of several, side by side.
 
@@ -140,6 +153,7 @@ class Material:
         footage: The files of footage.
         rows: Features of each file of footage, likewise.
         negatives: The same that are learned from, a snippet every 16 frames.
+        copies: Altered copies of clips and footage that are learned from, too.
     """
 
     dataset: Dataset
@@ -148,6 +162,7 @@ class Material:
     footage: tuple[Footage, ...]
     rows: tuple[Rows, ...]
     negatives: tuple[Rows, ...]
+    copies: tuple[Copies, ...] = ()
 
 
 def read_footage(folder: Path, like: LabelledVideo) -> tuple[Footage, ...]:
@@ -255,19 +270,19 @@ def run_variant(variant: Variant, material: Material, repeats: int) -> Scores:
         held = source_folds(material.footage, repeat)
         tracks: list[ScoreTrack | None] = [None] * len(material.clips)
         elsewhere: list[list[ScoreTrack]] = [[] for _ in held]
-        for number, test, network in _trained(variant, material, repeat):
+        for number, test, network in trained_folds(variant, material, repeat):
             for i in test:
-                tracks[i] = _track(network, material.clips[i])
+                tracks[i] = score_rows(network, material.clips[i])
             for i, rows in enumerate(material.rows):
                 if variant.footage == "none" or held[i] == number:
-                    elsewhere[i].append(_track(network, rows))
+                    elsewhere[i].append(score_rows(network, rows))
             frames.append(_spliced(network, material, test, 100 * repeat + number))
         clips.append([track for track in tracks if track is not None])
         footage.append(elsewhere)
     return Scores(clips, footage, np.array(frames))
 
 
-def _trained(
+def trained_folds(
     variant: Variant, material: Material, repeat: int
 ) -> Iterator[tuple[int, NDArray[np.int64], ModelNetwork | Untrained]]:
     """For each fold its number, its test clips, and a model that saw none of their recordings."""
@@ -304,17 +319,19 @@ def is_learned_from(footage: Footage, variant: Variant) -> bool:
 def training_videos(
     material: Material, clips: Sequence[int], footage: Sequence[int]
 ) -> list[TrainingVideo]:
-    labelled = [
-        (material.training[i].array, bool(material.dataset.videos[i].abnormal)) for i in clips
-    ]
-    labelled += [(material.negatives[i].array, False) for i in footage]
+    labelled = []
+    for each in (material, *material.copies):
+        labelled += [
+            (each.training[i].array, bool(material.dataset.videos[i].abnormal)) for i in clips
+        ]
+        labelled += [(each.negatives[i].array, False) for i in footage]
     return [
         TrainingVideo((np.asarray(array, dtype=np.float32)[0],), abnormal=abnormal)
         for array, abnormal in labelled
     ]
 
 
-def _track(network: ModelNetwork | Untrained, features: Rows) -> ScoreTrack:
+def score_rows(network: ModelNetwork | Untrained, features: Rows) -> ScoreTrack:
     return ScoreTrack(network.score_views(features.array), features.timebase)
 
 
@@ -356,7 +373,7 @@ def spliced_tracks(
     """Tracks and frame labels of the spliced test videos of all folds, the first way to cut."""
     return [
         each
-        for number, test, network in _trained(variant, material, 0)
+        for number, test, network in trained_folds(variant, material, 0)
         for each in _splice(network, material, test, number)
     ]
 

@@ -122,7 +122,7 @@ def i3d_runner(
     if runtime.engine == "openvino":
         width, height = preprocessing.crop_size
         shape = (1, channels, preprocessing.snippet_frames, height, width)
-        fast = runtime.precision == "float32" and shape[2] == _WINOGRAD_FRAMES
+        fast = shape[2] == _WINOGRAD_FRAMES
         run = openvino_runner(build_i3d_graph(weights, shape, regions, fast=fast), runtime)
     else:
         from oddframe.backbones.torch_runner import torch_runner

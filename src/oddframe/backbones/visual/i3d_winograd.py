@@ -1,4 +1,4 @@
-"""I3D with Winograd convolutions for OpenVINO in float32: less than half of the multiplications.
+"""I3D with Winograd convolutions for OpenVINO: less than half of the multiplications.
 
 Neighbouring outputs of a convolution share inputs, so a tile of m outputs of a filter with r taps
 needs m + r - 1 products instead of m r: transform the inputs, multiply, transform back (Lavin and
@@ -7,8 +7,8 @@ two-dimensional convolution of a whole frame, and the transforms are cheap sums 
 convolutions up to ``Mixed_4f`` and the 7x7x7 one use the algorithm along time, and the large ones
 up to ``Mixed_3c`` along the rows of frames, too.
 
-Features differ from those of the direct form (``i3d_graph``) by rounding only. In bfloat16 the
-transforms would lose digits, so the direct form runs.
+Features differ from those of the direct form (``i3d_graph``) by rounding only; in bfloat16, too,
+hardly more than the direct form's own (benchmarks/RESULTS.md).
 """
 
 from __future__ import annotations

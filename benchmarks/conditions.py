@@ -162,7 +162,7 @@ def load_copies(material: Material, condition: Condition, work: Path) -> Copies:
     config = read_config(shipped_config("fight"))
     section = config.training_views()["best"].model_copy(update={"crops": ("motion",)})
     folder = work / condition.title.replace(" ", "_")
-    extractor = Extractor(FeatureStore(work / "store"), "cpu", "auto", "float32")
+    extractor = Extractor(FeatureStore(work / "store"), "cpu", "auto", "auto")
     numbers = [i for i, each in enumerate(material.footage) if each.may_train]
     found = []
     for name, videos, stride in (

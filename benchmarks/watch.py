@@ -1,7 +1,7 @@
 """Measure ``oddframe watch``: how late a message is, and how many cameras this machine holds.
 
     python benchmarks/watch.py latency [--seconds 120] [--profile best]
-    python benchmarks/watch.py cameras [--seconds 60] [--profile best] [--most 12]
+    python benchmarks/watch.py cameras [--seconds 60] [--profile best] [--least 1] [--most 12]
 
 Cameras are a file of the demo's clips at 320x240 and 10 frames a second, played in real time; each
 is read by a process of its own, as always. ``latency``: from when the first frame of an event
@@ -107,7 +107,8 @@ def main() -> None:
     parser.add_argument("what", choices=["latency", "cameras"])
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--profile", choices=["best", "fast"], default="best")
-    parser.add_argument("--most", type=int, default=12)
+    parser.add_argument("--least", type=int, default=1, help="cameras to begin with")
+    parser.add_argument("--most", type=int, default=12, help="cameras to stop at")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         video = Path(folder) / "video.mp4"
@@ -115,7 +116,9 @@ def main() -> None:
         if given.what == "latency":
             measure_latency(video, given.seconds or 120.0, given.profile)
         else:
-            measure_cameras(video, given.seconds or 60.0, given.profile, given.most)
+            measure_cameras(
+                video, given.seconds or 60.0, given.profile, range(given.least, given.most + 1)
+            )
 
 
 def measure_latency(video: Path, seconds: float, profile: str) -> None:
@@ -136,10 +139,10 @@ def measure_latency(video: Path, seconds: float, profile: str) -> None:
     )
 
 
-def measure_cameras(video: Path, seconds: float, profile: str, most: int) -> None:
-    """Print the coverage of one camera, of two, and so on until it is incomplete."""
+def measure_cameras(video: Path, seconds: float, profile: str, counts: range) -> None:
+    """Print the coverage of so many cameras, then of one more, until it is incomplete."""
     held = 0
-    for count in range(1, most + 1):
+    for count in counts:
         coverage = watch(open_copies(video, count, profile), seconds, [])
         least = min(coverage.values())
         print(f"{profile}: {count} cameras: at least {least:.0%} looked at", flush=True)

@@ -2,12 +2,12 @@
 
     python benchmarks/conditions.py --data DATA --work FOLDER
 
-Each clip, and each file of footage that may be learned from, is copied: mirrored, dark, blurred,
-far away (pasted small into its own first picture), at half and at twice the speed, and with five
-frames a second. Folds, footage and figures are those of ``fight_model.py``, the shipped row; every
-model is tested on the originals and on the copies of recordings that it never saw. Copies and
-features are kept in ``FOLDER``, so the command goes on where it was stopped. Prints tables in
-Markdown.
+Each clip, and each file of footage that may be learned from, is copied: dark, blurred, far away
+(pasted small into its own first picture), at half and at twice the speed. Folds, footage and
+figures are those of ``fight_model.py``, the shipped row; every model is tested on the originals and
+on the copies of recordings that it never saw. Copies and features are kept in ``FOLDER``, so the
+command goes on where it was stopped. Features of copies are in bfloat16 where the processor has it.
+Prints tables in Markdown.
 """
 
 from __future__ import annotations
@@ -53,7 +53,6 @@ BLUR = 0.012
 """Standard deviation of the blur, as a share of the picture's height."""
 FAR = 0.4
 """Width of the pasted picture, as a share of the whole."""
-FEW_FPS = 5.0
 
 
 @dataclass(frozen=True)
@@ -64,17 +63,11 @@ class Condition:
         title: What it is called in the tables.
         change: Changes a frame (h, w, 3), given the first one and random numbers in [0, 1).
         speed: How fast it plays.
-        fps: Frames a second that are kept, at most.
     """
 
     title: str
     change: Callable[[Image, Image, tuple[float, float]], Image] | None = None
     speed: float = 1.0
-    fps: float = float("inf")
-
-
-def mirror(frame: Image, first: Image, place: tuple[float, float]) -> Image:  # noqa: ARG001
-    return np.ascontiguousarray(frame[:, ::-1])
 
 
 def darken(frame: Image, first: Image, place: tuple[float, float]) -> Image:  # noqa: ARG001
@@ -97,22 +90,19 @@ def move_away(frame: Image, first: Image, place: tuple[float, float]) -> Image:
 
 
 CONDITIONS: Mapping[str, Condition] = {
-    "mirrored": Condition("mirrored", mirror),
     "dark": Condition(f"dark, {DARK:.0%} of the light", darken),
     "blurred": Condition("blurred", blur),
     "far": Condition(f"far away, {FAR:.0%} of the size", move_away),
     "slow": Condition("half the speed", speed=0.5),
     "fast": Condition("twice the speed", speed=2.0),
-    "few": Condition(f"{FEW_FPS:g} frames a second", fps=FEW_FPS),
 }
 TRAININGS: tuple[tuple[str, ...], ...] = (
     (),
-    ("mirrored",),
     ("dark", "blurred"),
     ("far",),
     ("slow", "fast"),
     ("dark", "blurred", "far"),
-    ("mirrored", "dark", "blurred", "far", "slow", "fast"),
+    ("dark", "blurred", "far", "slow", "fast"),
 )
 
 
@@ -122,16 +112,13 @@ def copy_video(source: Path, target: Path, condition: Condition, seed: int) -> N
     with av.open(str(source)) as reading, atomic_write(target) as part:
         stream = reading.streams.video[0]
         fps = float(stream.average_rate or 25)
-        keep = max(1, round(fps / condition.fps))
-        rate = Fraction(fps * condition.speed / keep).limit_denominator(1001)
+        rate = Fraction(fps * condition.speed).limit_denominator(1001)
         first: Image | None = None
         with av.open(str(part), "w", format="mp4") as writing:
             made = writing.add_stream("libx264", rate=rate, options={"crf": "16"})
             made.pix_fmt = "yuv420p"
             made.width, made.height = stream.width // 2 * 2, stream.height // 2 * 2
-            for number, decoded in enumerate(reading.decode(stream)):
-                if number % keep:
-                    continue
+            for decoded in reading.decode(stream):
                 frame = decoded.to_ndarray(format="rgb24")
                 frame = frame[: made.height, : made.width]
                 first = frame if first is None else first
@@ -159,20 +146,18 @@ def make_copies(
 
 def load_copies(material: Material, condition: Condition, work: Path) -> Copies:
     """Make copies under one condition, and their features."""
-    config = read_config(shipped_config("fight"))
-    section = config.training_views()["best"].model_copy(update={"crops": ("motion",)})
+    section = read_config(shipped_config("fight")).profiles()["best"]
     folder = work / condition.title.replace(" ", "_")
     extractor = Extractor(FeatureStore(work / "store"), "cpu", "auto", "auto")
     numbers = [i for i, each in enumerate(material.footage) if each.may_train]
     found = []
-    for name, videos, stride in (
-        ("clips", material.dataset.videos, 8),
-        ("footage", [material.footage[i].video for i in numbers], 16),
+    for name, videos in (
+        ("clips", material.dataset.videos),
+        ("footage", [material.footage[i].video for i in numbers]),
     ):
-        part = section.model_copy(update={"stride": stride})
         copied = make_copies(videos, condition, folder / name)
         loaded, failed = load_features(
-            [FeatureRequest(video, (part,)) for video in copied],
+            [FeatureRequest(video, (section,)) for video in copied],
             extractor,
             progress=lambda done, total, _: print(
                 f"\r{condition.title}: {done} of {total}   ", end="", file=sys.stderr, flush=True
@@ -180,7 +165,7 @@ def load_copies(material: Material, condition: Condition, work: Path) -> Copies:
         )
         if failed:
             raise SystemExit(next(iter(failed.values())))
-        rows = [each.features[part] for each in loaded]
+        rows = [each.features[section] for each in loaded]
         found.append([Rows(np.asarray(row.array, np.float32), row.timebase) for row in rows])
     return Copies(tuple(found[0]), dict(zip(numbers, found[1], strict=True)))
 
@@ -192,21 +177,13 @@ def clip_scores(
     config = settings(len(chosen))
     made = np.zeros((repeats, 1 + len(tested), len(material.clips)))
     everything = replace(material, copies=tuple(chosen))
-    # A scored snippet begins every 16 frames, as in ``best``.
-    rows = [material.clips, *([every_second(row) for row in each.training] for each in tested)]
+    rows = [material.clips, *(each.training for each in tested)]
     for repeat in range(repeats):
         for _, test, network in trained_folds(replace(SHIPPED, config=config), everything, repeat):
             for column, each in enumerate(rows):
                 for i in test:
                     made[repeat, column, i] = score_rows(network, each[i]).scores.mean()
     return made
-
-
-def every_second(rows: Rows) -> Rows:
-    """Of snippets every 8 frames those every 16."""
-    base = replace(rows.timebase, stride=16)
-    array = rows.array[:, ::2]
-    return Rows(array[:, : len(base.snippet_times())], base)
 
 
 def settings(copies: int) -> dict[str, object]:

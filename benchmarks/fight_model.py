@@ -134,8 +134,8 @@ class Copies:
     """Features of altered copies, in the order of the originals.
 
     Attributes:
-        training: Of each clip, every 8 frames.
-        negatives: Of each file of footage that may be learned from, every 16 frames; by its number.
+        training: Of each clip.
+        negatives: Of each file of footage that may be learned from, by its number.
     """
 
     training: tuple[Rows, ...]

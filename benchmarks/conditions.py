@@ -115,7 +115,9 @@ def copy_video(source: Path, target: Path, condition: Condition, seed: int) -> N
         rate = Fraction(fps * condition.speed).limit_denominator(1001)
         first: Image | None = None
         with av.open(str(part), "w", format="mp4") as writing:
-            made = writing.add_stream("libx264", rate=rate, options={"crf": "16"})
+            made = writing.add_stream(
+                "libx264", rate=rate, options={"crf": "16", "preset": "ultrafast"}
+            )
             made.pix_fmt = "yuv420p"
             made.width, made.height = stream.width // 2 * 2, stream.height // 2 * 2
             for decoded in reading.decode(stream):

@@ -261,7 +261,7 @@ def test_a_checkpoint_of_other_clicks_is_another_training() -> None:
 
 def test_defaults_leave_configurations_as_they_were() -> None:
     assert "clicks" not in TrainConfig().model_dump(mode="json")
-    assert [ClickSection(published=p).term_weight for p in (False, True)] == [0.3, 1.0]
+    assert [ClickSection(published=p).term_weight for p in (False, True)] == [0.1, 1.0]
     section = parse_config({"clicks": {"published": True, "mining_step": 100}})
     assert TrainConfig.model_validate(section.model_dump(mode="json")) == section
     with pytest.raises(UsageError, match="published has its own sigma"):

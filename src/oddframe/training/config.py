@@ -332,7 +332,7 @@ class ClickSection(Section):
     cross-entropy of snippet scores. Without such labels there is no term.
 
     Attributes:
-        weight: Weight of the term; 0: labels in time are not used. None: 0.3, or 1 with
+        weight: Weight of the term; 0: labels in time are not used. None: 0.1, or 1 with
             ``published``.
         sigma_s: Standard deviation in seconds of the Gaussian around a click.
         elsewhere: What is known far from every click of a video. ``unknown``: nothing; the Gaussian
@@ -356,7 +356,7 @@ class ClickSection(Section):
     @property
     def term_weight(self) -> float:
         """The weight of the term."""
-        default = 1.0 if self.published else 0.3
+        default = 1.0 if self.published else 0.1
         return default if self.weight is None else self.weight
 
     @model_validator(mode="after")

@@ -22,7 +22,7 @@ from oddframe.watch.clocks import STOPPED_S, CameraClock, WallClock
 from oddframe.watch.event_log import EventLog
 from oddframe.watch.looks import Look, LookQueue
 from oddframe.watch.messages import CameraEvent
-from oddframe.watch.reader import MediaRequest
+from oddframe.watch.reader_protocol import MediaRequest
 from oddframe.watch.sources import parse_source, redact, source_name
 
 # Sources.

@@ -25,7 +25,7 @@ from oddframe.timeline import ScoreTrack
 from oddframe.watch.delivery import Delivery
 from oddframe.watch.event_files import EventFiles
 from oddframe.watch.jsonl import JsonlSink
-from oddframe.watch.reader import ReaderSettings
+from oddframe.watch.reader_protocol import ReaderSettings
 from oddframe.watch.sources import parse_source
 from oddframe.watch.watcher import WatchedCamera, Watcher, WatchSummary
 

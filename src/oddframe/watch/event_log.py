@@ -16,7 +16,7 @@ from oddframe.timeline import Event
 from oddframe.watch.cameras_file import AnnounceRule
 from oddframe.watch.event_files import clip_span
 from oddframe.watch.messages import CameraEvent, EventKind, new_event_id
-from oddframe.watch.reader import MediaRequest
+from oddframe.watch.reader_protocol import MediaRequest
 
 # An event that begins so soon after one that was interrupted continues it (s).
 RESUME_S = 30.0

@@ -21,7 +21,7 @@ from oddframe.watch.cameras_file import (
     check_name,
     time_zone,
 )
-from oddframe.watch.reader import ReaderSettings
+from oddframe.watch.reader_protocol import ReaderSettings
 from oddframe.watch.sources import parse_source, source_name
 from oddframe.watch.watcher import WatchedCamera
 

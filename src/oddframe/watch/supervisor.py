@@ -15,7 +15,8 @@ from oddframe.errors import OddframeError
 from oddframe.video.snippets.cutter import CutSnippet
 from oddframe.watch.looks import Look, LookQueue
 from oddframe.watch.messages import CameraState, StateName
-from oddframe.watch.reader import (
+from oddframe.watch.reader import read_camera
+from oddframe.watch.reader_protocol import (
     Condition,
     Cut,
     EventMedia,
@@ -28,7 +29,6 @@ from oddframe.watch.reader import (
     Origin,
     Over,
     ReaderSettings,
-    read_camera,
 )
 from oddframe.watch.sources import Source, redact
 

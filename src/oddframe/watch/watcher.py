@@ -26,7 +26,7 @@ from oddframe.watch.event_files import EventFiles
 from oddframe.watch.event_log import RING_S, EventLog
 from oddframe.watch.looks import Look, LookQueue
 from oddframe.watch.messages import Message
-from oddframe.watch.reader import EventMedia, ReaderSettings
+from oddframe.watch.reader_protocol import EventMedia, ReaderSettings
 from oddframe.watch.sources import Source
 from oddframe.watch.supervisor import SupervisedCamera, Supervisor
 

@@ -125,6 +125,19 @@ def test_http_and_hls_are_read(tmp_path: Path) -> None:
     assert "404" in lost[0]["text"] or "not found" in lost[0]["text"].lower()
 
 
+def test_a_video_on_a_web_server_is_over_at_its_end(tmp_path: Path) -> None:
+    make_clip(tmp_path / "a.mp4", LEVELS)
+    with http_server(tmp_path) as address:
+        cameras = [camera("web", parse_source(f"{address}/a.mp4"), brightness())]
+        out = tmp_path / "out"
+        summary = watch(cameras, out, for_s=40, until=lambda _: False, clips=False)
+    (event,) = events(out)
+    assert event["start_s"] == pytest.approx(1.6, abs=0.25)
+    assert event["end_s"] == pytest.approx(3.2, abs=0.25)
+    assert states(out) == ["online"]
+    assert summary.coverage == {"web": 1.0}
+
+
 def test_a_growing_folder_is_one_stream_with_the_times_of_its_files(tmp_path: Path) -> None:
     folder, out = tmp_path / "nvr", tmp_path / "out"
     folder.mkdir()

@@ -24,10 +24,13 @@ class CameraConnection:
     Attributes:
         video: What comes from it.
         has_stamps: Whether the camera sends times of its pictures.
+        is_recording: Whether it is a finished video on a web server, which states its length; a
+            live stream has none.
     """
 
     video: OpenVideo
     has_stamps: bool
+    is_recording: bool
 
 
 @contextmanager
@@ -41,9 +44,10 @@ def connect(source: Source, silence_s: float) -> Iterator[CameraConnection]:
     options = {"protocol_whitelist": source.protocols}
     if source.kind == "network":
         options["format_whitelist"] = source.formats
-        options |= {"analyzeduration": "2000000", "fflags": "nobuffer"}
+        options["analyzeduration"] = "2000000"
         if source.address.startswith("rtsp"):
-            options["rtsp_transport"] = "tcp"
+            # What was read to find the format is dropped; a recording would lack its beginning.
+            options |= {"rtsp_transport": "tcp", "fflags": "nobuffer"}
     container = av.open(
         source.address,
         format="v4l2" if source.kind == "device" else None,
@@ -57,4 +61,6 @@ def connect(source: Source, silence_s: float) -> Iterator[CameraConnection]:
             raise InputError(f"{source.shown}: it sends no video that FFmpeg can decode")
         stream.codec_context.thread_count = 1
         has_stamps = container.format.name not in _NO_STAMPS
-        yield CameraConnection(OpenVideo(container, stream), has_stamps)
+        video = OpenVideo(container, stream)
+        is_recording = source.address.startswith("http") and has_stamps and bool(video.duration_s)
+        yield CameraConnection(video, has_stamps, is_recording)

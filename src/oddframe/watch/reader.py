@@ -95,6 +95,7 @@ class _Reading:
         self._last_s, self._zero_s = origin.after_s, origin.zero_s
         self._picture_at = time.monotonic()
         self._file_start_s = 0.0
+        self._is_recording = False  # See ``CameraConnection``.
         self._waits = False  # For the next file, or for a picture's time: this is no silence.
         self._stamp: int | None = None
 
@@ -142,7 +143,7 @@ class _Reading:
         except (InputError, av.FFmpegError, OSError, MemoryError) as error:
             self.error = self.error or self._failure(error)
         # Whether a live stream ends here is for the parent to say.
-        if self.source.kind == "file" or self._stopped.is_set():
+        if self.source.kind == "file" or self._is_recording or self._stopped.is_set():
             self._end_segment(even_if_stopped=True)
         self._over.set()
 
@@ -162,8 +163,10 @@ class _Reading:
 
     def _read_live(self) -> None:
         with connect(self.source, self.settings.silence_s) as connection:
-            self._read(connection.video, has_stamps=connection.has_stamps)
-        if not self._stopped.is_set():
+            self._is_recording = connection.is_recording
+            pace = 1.0 if self._is_recording else 0.0
+            self._read(connection.video, has_stamps=connection.has_stamps, pace=pace)
+        if not (self._is_recording or self._stopped.is_set()):
             self.error = InputError(f"{self.source.shown}: the camera ended the connection")
 
     def _read_file(self) -> None:

@@ -60,7 +60,7 @@ class SupervisedCamera:
 
 
 class Supervisor(threading.Thread):
-    """Reads one camera until it is stopped, or until its file is over.
+    """Reads one camera until it is stopped, or until its recording is over.
 
     Args:
         camera: Which.
@@ -80,7 +80,7 @@ class Supervisor(threading.Thread):
     ) -> None:
         super().__init__(name=f"oddframe {camera.name}", daemon=True)
         self.camera = camera
-        self.failure: str | None = None  # Of a file that could not be read to its end.
+        self.failure: str | None = None  # Of a recording that could not be read to its end.
         self.width = self.height = 0
         self.fps = 0.0
         self._looks, self._on_state = looks, on_state
@@ -122,7 +122,8 @@ class Supervisor(threading.Thread):
                 self._opened_at = 0.0
                 reason = self._read_once()
                 self._end_segment()
-                if self._stopped.is_set() or self.camera.source.kind == "file":
+                is_ended = self._is_over or self.camera.source.kind == "file"
+                if self._stopped.is_set() or is_ended:
                     self.failure = reason
                     if reason is not None:
                         self._lost(reason)

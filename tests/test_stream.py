@@ -146,6 +146,11 @@ def test_a_clip_gives_the_scores_and_events_of_its_file(clip: Path) -> None:
     assert last is not None
     assert last.score == pytest.approx(event.score, abs=1e-6)
     assert last.where == event.where
+    assert last.boxes == event.boxes
+    assert last.boxes
+    assert last.heatmap == event.heatmap
+    assert [each.video for each in last.similar] == [each.video for each in event.similar]
+    assert last.similar
     np.testing.assert_allclose(
         (last.start_s, last.end_s), (event.start_s, event.end_s), atol=1 / 25
     )
@@ -180,8 +185,9 @@ def test_memory_does_not_grow() -> None:
         stream.push(np.full((4, 4, 3), i % 256, np.uint8))
         if i in (2000, 3999):
             scorer, cutter = stream._scorer, stream._cutter
-            held = (scorer._rows, scorer._scores, scorer._places, scorer._times._times)
-            sizes.append([len(each) for each in (*held, cutter._builder.boxes, cutter._times)])
+            held = (scorer._rows, scorer._heat, scorer._final, scorer._times._times)
+            built = cutter._builder.boxes, cutter._builder.heat
+            sizes.append([len(each) for each in (*held, *built, cutter._times)])
     assert sizes[0] == sizes[1]
     assert max(sizes[0]) < 100
 

@@ -26,6 +26,7 @@ from oddframe.timeline import (
     Box,
     Event,
     FloatArray,
+    Reasons,
     ScoreTrack,
     Timebase,
     count_snippets,
@@ -181,6 +182,8 @@ class StreamScorer:
             self._rows.append(self._rows[-1] if features is None else features)
             if cut.squares is not None:
                 self._squares.append(cut.squares)
+            if cut.heat is not None:
+                self._heat.append(cut.heat)
             self._seen += 1
             if not cut.is_last:
                 updates += self._settle(self._seen - self._look_ahead)
@@ -195,12 +198,11 @@ class StreamScorer:
         """Forget all frames, scores and features: nothing connects them with what comes."""
         self._times = _TickTimes(self._spec.rate)
         self._seen = self._scored = 0  # Snippets with features, and with a final score.
-        # Features (C, D) and motion squares of the latest snippets.
+        # Features (C, D), motion squares and heat of the latest snippets.
         self._rows: deque[NDArray[np.float32]] = deque(maxlen=self._window)
         self._squares: deque[FloatArray] = deque(maxlen=self._window)
-        # Final scores, and where the event would be.
-        self._scores: deque[float] = deque(maxlen=self._kept)
-        self._places: deque[Box | None] = deque(maxlen=self._kept)
+        self._heat: deque[NDArray[np.uint8]] = deque(maxlen=self._window)
+        self._final: deque[_FinalSnippet] = deque(maxlen=self._kept)
 
     def _settle(self, count: int, *, at_end: bool = False) -> list[StreamUpdate]:
         """Make the scores of the first ``count`` snippets final, and look for events in them."""
@@ -212,21 +214,21 @@ class StreamScorer:
                 self._spec,
                 base,
                 np.array(self._squares) if self._squares else None,
+                np.array(self._heat) if self._heat else None,
             )
             track, times = self._model.score(features), base.snippet_times().tolist()
             for i in range(self._scored - self._seen, count - self._seen):
                 start_s, end_s = times[i]
-                self._scores.append(float(track.scores[i]))
-                self._places.append(track.where(len(track.scores) + i))
-                updates.append(StreamUpdate("score", start_s, end_s, self._scores[-1]))
+                final = _FinalSnippet.of(track, len(track.scores) + i)
+                self._final.append(final)
+                updates.append(StreamUpdate("score", start_s, end_s, final.score))
             self._scored = count
         if not (updates or at_end):
             return []
-        base = self._timebase(self._scored, len(self._scores), at_end=at_end)
-        places = [place for place in self._places if place is not None]
-        track = ScoreTrack(np.array(self._scores), base, boxes=np.array(places) if places else None)
+        base = self._timebase(self._scored, len(self._final), at_end=at_end)
+        track = _joined_track(self._final, base)
         self._times.forget(self._spec.stride * (self._scored - self._kept))
-        at_start = self._scored == len(self._scores)
+        at_start = self._scored == len(self._final)
         return updates + self._event.update(track, at_start=at_start, at_end=at_end)
 
     def _timebase(self, end: int, count: int, *, at_end: bool) -> Timebase:
@@ -241,6 +243,50 @@ class StreamScorer:
         ticks = self._times.between(first * stride, last)
         fps = self._spec.rate or self._fps
         return Timebase(fps, len(ticks), length, stride, pts=ticks)
+
+
+@dataclass(frozen=True)
+class _FinalSnippet:
+    """What is kept of a snippet whose score is final; see ``ScoreTrack``."""
+
+    score: float
+    box: Box | None
+    heat: NDArray[np.uint8] | None
+    reasons: Reasons
+
+    @classmethod
+    def of(cls, track: ScoreTrack, number: int) -> _FinalSnippet:
+        """Snippet ``number`` of a track."""
+        return cls(
+            float(track.scores[number]),
+            track.where(number),
+            None if track.heat is None else track.heat[number],
+            Reasons() if track.reasons is None else track.reasons.at(number),
+        )
+
+
+@dataclass(frozen=True)
+class _KeptReasons:
+    """The reasons of snippets, kept in a list; see ``SnippetReasons``."""
+
+    reasons: list[Reasons]
+
+    def at(self, snippet: int) -> Reasons:
+        """Those of one snippet."""
+        return self.reasons[snippet]
+
+
+def _joined_track(snippets: Iterable[_FinalSnippet], base: Timebase) -> ScoreTrack:
+    snippets = list(snippets)
+    boxes = [each.box for each in snippets if each.box is not None]
+    heat = [each.heat for each in snippets if each.heat is not None]
+    return ScoreTrack(
+        np.array([each.score for each in snippets]),
+        base,
+        boxes=np.array(boxes) if boxes else None,
+        heat=np.array(heat) if heat else None,
+        reasons=_KeptReasons([each.reasons for each in snippets]),
+    )
 
 
 class _TickTimes:

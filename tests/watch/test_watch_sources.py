@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from oddframe.watch.cameras_file import CameraSection, CamerasSection
+from oddframe.watch.setup import WatchDefaults, open_cameras
 from oddframe.watch.sources import parse_source
 from oddframe.watch.watcher import Watcher
 from tests.watch.samples import frames
@@ -61,6 +63,20 @@ def test_a_file_as_live_gives_its_event_with_wall_clock_clip_and_picture(tmp_pat
     assert len(frames(tmp_path / end["clip"])) > 80  # It is shorter than five seconds around it.
     assert (tmp_path / end["picture"]).stat().st_size > 300
     assert states(tmp_path) == ["online"]
+
+
+def test_an_event_of_a_shipped_model_says_where_and_what_it_looks_like(
+    clip: Path, tmp_path: Path
+) -> None:
+    section = CamerasSection(cameras={"yard": CameraSection(source=str(clip))})
+    watch(open_cameras(section, WatchDefaults(), as_live=True), tmp_path, clips=False)
+    (end,) = events(tmp_path)
+    assert end["boxes"]
+    left, top, right, bottom = end["boxes"][0]
+    assert 0 <= left < right <= 1
+    assert 0 <= top < bottom <= 1
+    assert {each["label"] for each in end["similar"]} <= {"fight", "normal"}
+    assert len(end["similar"]) == 3
 
 
 @pytest.mark.slow
@@ -211,7 +227,7 @@ def test_an_endless_file_ends_when_it_is_stopped_and_memory_is_flat(tmp_path: Pa
     def measure(watcher: Watcher) -> bool:
         held = watcher._scorers[0]
         if held is not None:
-            kept = (held._rows, held._scores, held._places, held._times._times)
+            kept = (held._rows, held._heat, held._final, held._times._times)
             sizes.append(sum(len(each) for each in kept))
         return len(sizes) > 4000
 

@@ -21,6 +21,7 @@ from oddframe.video.decoding.container import OpenVideo, open_video
 from oddframe.video.decoding.scale import Scaler
 from oddframe.video.frame import DEFAULT_FPS, Frame, Image
 from oddframe.video.snippets.cutter import SnippetCutter
+from oddframe.video.snippets.reader import needed_transforms
 from oddframe.watch.clocks import CameraClock, WallClock
 from oddframe.watch.conditions import RESOLUTION_CHANGED, ConditionMonitor
 from oddframe.watch.connection import OPEN_S, connect
@@ -88,7 +89,8 @@ class _Reading:
         self._items: queue.Queue[Item] = queue.Queue(_QUEUE)
         self._stopped, self._over = threading.Event(), threading.Event()
         self._cutter: SnippetCutter | None = None
-        self._scalers = [Scaler(each) for each in settings.preprocessing.transforms]
+        transforms = needed_transforms(settings.preprocessing, heat=True)
+        self._scalers = [Scaler(each) for each in transforms]
         self._clock: CameraClock | None = None
         self._walls = WallClock()
         self._conditions = ConditionMonitor(settings.frozen_s)

@@ -14,8 +14,9 @@ from oddframe.video.decoding.clock import GAP_S
 from oddframe.video.decoding.scale import Scaler
 from oddframe.video.frame import Frame, Image
 from oddframe.video.mask import Mask
+from oddframe.video.snippets.heat import HEAT_SHAPE
 from oddframe.video.snippets.preprocessing import Preprocessing, boxes_shape, has_motion
-from oddframe.video.snippets.reader import SnippetBuilder
+from oddframe.video.snippets.reader import SnippetBuilder, needed_transforms
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class CutSnippet:
         times: Times in seconds of the frames since the one before, up to the latest.
         image: (C, frames, h, w, 3) RGB uint8; None: no snippet.
         squares: The motion squares of the snippet; None: the crops have none.
+        heat: (parts, rows, columns) uint8, where something moves in it, as in ``Features``; None:
+            no snippet.
         is_first: It is the first of its segment.
         is_last: The segment ends with it. What follows has nothing to do with it.
         is_skipped: There was an image, but it was dropped: nobody has time for it.
@@ -34,6 +37,7 @@ class CutSnippet:
     times: tuple[float, ...]
     image: Image | None
     squares: FloatArray | None = None
+    heat: Image | None = None
     is_first: bool = False
     is_last: bool = False
     is_skipped: bool = False
@@ -51,8 +55,9 @@ class SnippetCutter:
     def __init__(self, preprocessing: Preprocessing, fps: float, mask: Mask | None = None) -> None:
         self._fps, self._mask = fps, mask
         self._crops = preprocessing.crops
-        self._scalers = [Scaler(transform) for transform in preprocessing.transforms]
-        self._builder = SnippetBuilder(preprocessing)
+        transforms = needed_transforms(preprocessing, heat=True)
+        self._scalers = [Scaler(transform) for transform in transforms]
+        self._builder = SnippetBuilder(preprocessing, heat=True)
         self._times: list[float] = []
         self._last_s = -np.inf
         self._n_snippets = 0
@@ -86,13 +91,16 @@ class SnippetCutter:
     def _cut(self, images: Iterable[Image | None]) -> list[CutSnippet]:
         cut = []
         for image in images:
-            squares = None
+            squares = heat = None
             if image is not None and has_motion(self._crops):
                 shape = boxes_shape(self._crops, 1)
                 squares = np.array(self._builder.boxes).reshape(shape)[0]
                 del self._builder.boxes[:]
+            if image is not None:
+                heat = np.frombuffer(bytes(self._builder.heat), np.uint8).reshape(HEAT_SHAPE)
+                self._builder.heat.clear()
             is_first = image is not None and self._n_snippets == 0
-            cut.append(CutSnippet(tuple(self._times), image, squares, is_first))
+            cut.append(CutSnippet(tuple(self._times), image, squares, heat, is_first))
             self._n_snippets += image is not None
             self._times.clear()
         return cut

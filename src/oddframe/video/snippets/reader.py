@@ -21,7 +21,7 @@ import numpy as np
 from oddframe.errors import InputError
 from oddframe.timeline import TICK_TOLERANCE_S, FloatArray, IntArray, Timebase, count_snippets
 from oddframe.video.decoding.clock import GAP_S
-from oddframe.video.frame import Frame, FrameSource, Image
+from oddframe.video.frame import Frame, FrameSource, FrameTransform, Image
 from oddframe.video.mask import Mask
 from oddframe.video.snippets.heat import HEAT_SHAPE, HEAT_TRANSFORM, find_heat
 from oddframe.video.snippets.motion import cut_box, find_changes, find_motion, find_squares
@@ -180,15 +180,21 @@ def _simplify_times(
     return float((len(pts) - 1) / (pts[-1] - pts[0])), pts, start_s
 
 
+def needed_transforms(preprocessing: Preprocessing, heat: bool) -> tuple[FrameTransform, ...]:
+    """What each frame must be scaled to: for the crops, and for heat where they do not suffice."""
+    transforms = preprocessing.transforms
+    if heat and not has_motion(preprocessing.crops):
+        transforms += (HEAT_TRANSFORM,)
+    return transforms
+
+
 class SnippetBuilder:
     """Builds snippets (C crops, snippet_frames, h, w, 3) from frames that are pushed one by one."""
 
     def __init__(self, preprocessing: Preprocessing, heat: bool = False) -> None:
         self.preprocessing = preprocessing
         self._with_heat = heat
-        self.transforms = preprocessing.transforms
-        if heat and not has_motion(preprocessing.crops):
-            self.transforms += (HEAT_TRANSFORM,)
+        self.transforms = needed_transforms(preprocessing, heat)
         self._resampler = _FrameResampler(preprocessing.rate)
         # The images of the latest frames, one for each transform.
         self._window: deque[tuple[Image, ...]] = deque(maxlen=preprocessing.snippet_frames)

@@ -29,6 +29,7 @@ from oddframe.datasets.registry import open_dataset
 from oddframe.errors import OddframeError
 from oddframe.evaluation.confidence import mean_interval
 from oddframe.evaluation.localisation import localise, mean_average_precision
+from oddframe.methods.base import CLICK_WEIGHT
 from oddframe.outputs.text import TextTable
 from oddframe.research.benchmarks import BENCHMARKS
 from oddframe.research.clips import (
@@ -65,8 +66,8 @@ from oddframe.training.loop import fit
 DATASETS = ("surveillance_fight", "ur_fall", "shanghaitech_tracks")
 FIGURES = ("AUC_sub", "AUC", "AP", "mAP@tIoU")
 # What ``--choose`` compares.
-WEIGHTS, SIGMAS = (0.3, 1.0), (1.0, 2.0, 4.0)
-FEW_WEIGHTS = (0.03, 0.1, 0.3)
+WEIGHTS, SIGMAS = (0.1, 0.3, 1.0), (0.5, 1.0, 2.0)
+FEW = ((0.1, 0.5), (0.3, 0.5), (0.03, 2.0), (0.1, 2.0), (0.3, 2.0))
 ELSEWHERE: tuple[Literal["unknown", "normal"], ...] = ("unknown", "normal")
 
 
@@ -175,7 +176,7 @@ def candidate_rows(config: TrainConfig, few: bool) -> Iterator[Row]:
     yield Row("no clicks", config, Clicking(0.0))
     sections = {"published term": ClickSection(published=True)}
     for elsewhere in ELSEWHERE[:1] if few else ELSEWHERE:
-        for weight, sigma_s in product(FEW_WEIGHTS, (2.0,)) if few else product(WEIGHTS, SIGMAS):
+        for weight, sigma_s in FEW if few else product(WEIGHTS, SIGMAS):
             section = ClickSection(weight=weight, sigma_s=sigma_s, elsewhere=elsewhere)
             sections[f"{elsewhere} elsewhere, weight {weight:g}, sigma {sigma_s:g} s"] = section
     for name, section in sections.items():
@@ -252,7 +253,7 @@ def main() -> int:
         return error.exit_code
     if args.method == "linear":
         config = linear_baseline(config)
-    section = ClickSection(elsewhere=args.elsewhere)
+    section = ClickSection(weight=CLICK_WEIGHT, elsewhere=args.elsewhere)
     config = config.model_copy(update={"clicks": section})
     if args.choose:
         rows = list(candidate_rows(config, args.few))

@@ -141,7 +141,7 @@ def video(
 METHODS = [
     name
     for name in method_names()
-    if TrainConfig(method={"name": name}).learns_from_times()  # type: ignore[arg-type]
+    if parse_config({"method": {"name": name}, "clicks": {"weight": 0.1}}).learns_from_times()
 ]
 
 
@@ -199,7 +199,7 @@ def test_a_picture_scores_as_its_highest_tile() -> None:
     labels = replace(labels, known=labels.target == 0)  # Rejected, all of it.
     loss = Loss(torch.tensor(1.0), {"cls": torch.tensor(1.0)})
     found = add_click_term(
-        loss, torch.tensor([[0.1, 0.5, 0.3, 0.2]]), labels, ClickSection(weight=2), 1
+        loss, torch.tensor([[0.1, 0.5, 0.3, 0.2]]), labels, ClickSection(), 2.0, 1
     )
     term = -(np.log(1 - 0.3) + np.log(1 - 0.5)) / 2
     assert found.terms["clicks"].item() == pytest.approx(term)
@@ -240,13 +240,14 @@ def test_without_labels_or_weight_nothing_changes() -> None:
     plain = weights(videos, small_config())
     for marked, section in (
         (clicked, ClickSection(weight=0)),
+        (clicked, ClickSection()),  # UR-DMU leaves clicks out.
         (videos, ClickSection(published=True)),
-        (clicked, ClickSection()),
+        (clicked, ClickSection(weight=0.1)),
     ):
         torch.manual_seed(0)
         config = small_config().model_copy(update={"clicks": section})
         same = [torch.equal(plain[key], value) for key, value in weights(marked, config).items()]
-        assert all(same) == (section != ClickSection())
+        assert all(same) == (section.weight != 0.1)
 
 
 def test_a_checkpoint_of_other_clicks_is_another_training() -> None:
@@ -261,7 +262,10 @@ def test_a_checkpoint_of_other_clicks_is_another_training() -> None:
 
 def test_defaults_leave_configurations_as_they_were() -> None:
     assert "clicks" not in TrainConfig().model_dump(mode="json")
-    assert [ClickSection(published=p).term_weight for p in (False, True)] == [0.1, 1.0]
+    settings = [{}, {"events": True}, {"published": True}, {"weight": 0.3}]
+    for method, weights in (("linear", [0.1, 0.1, 1.0, 0.3]), ("ur_dmu", [0.0, 0.1, 1.0, 0.3])):
+        config = [parse_config({"method": {"name": method}, "clicks": each}) for each in settings]
+        assert [each.click_weight() for each in config] == weights
     section = parse_config({"clicks": {"published": True, "mining_step": 100}})
     assert TrainConfig.model_validate(section.model_dump(mode="json")) == section
     with pytest.raises(UsageError, match="published has its own sigma"):

@@ -105,7 +105,7 @@ def test_clicks_of_real_clips_are_labels(
     log = ProgressLog()
     found = run_training(
         Dataset("clips", tuple(clicked)),
-        config(),
+        config(clicks={"weight": 0.1}),
         tmp_path / "fight.safetensors",
         store=store,
         message=log.message,

@@ -26,6 +26,8 @@ ConfigT = TypeVar("ConfigT", bound=BaseModel)
 OutputT = TypeVar("OutputT", bound="Output")
 Supervision = Literal["video labels", "normal videos", "none"]
 Verification = Literal["parity", "from the paper", "ours"]
+# Weight of the term that labels in time add to a loss; benchmarks/RESULTS.md has how it was chosen.
+CLICK_WEIGHT = 0.1
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,8 @@ class Method(ABC, Generic[ConfigT, OutputT]):
         squares: Number of small motion squares that it looks at unless the configuration says
             otherwise; 0: the whole picture.
         league_config: Settings in the league; empty: the default ones, which train fast enough.
+        click_weight: Weight of the term that labels in time add to the loss, unless the
+            configuration says otherwise; 0 where they made scores worse.
         supports_microbatches: Whether a batch of as many normal as abnormal bags may be split to
             save memory. Then the loss must be the mean of the losses of the parts, where the i-th
             normal and the i-th abnormal bag stay together, and no layer may mix bags.
@@ -200,6 +204,7 @@ class Method(ABC, Generic[ConfigT, OutputT]):
     backbones: tuple[str, ...] = ()
     squares: int = 0
     league_config: Mapping[str, Any] = MappingProxyType({})
+    click_weight: float = CLICK_WEIGHT
     supports_microbatches: bool = False
 
     def splits_batches(self, config: ConfigT) -> bool:  # noqa: ARG002

@@ -43,19 +43,26 @@ class BatchLabels:
 
 
 def add_click_term(
-    loss: Loss, scores: Tensor, labels: BatchLabels, section: ClickSection, step: int
+    loss: Loss,
+    scores: Tensor,
+    labels: BatchLabels,
+    section: ClickSection,
+    weight: float,
+    step: int,
 ) -> Loss:
     """``loss`` with the term ``clicks``.
 
     Args:
         scores: (B, tiles * S) of the bags; that of a segment is the highest of its tiles.
         labels: Of the same bags.
+        section: What the term is.
+        weight: Its weight.
         step: Number of the step, from 1.
     """
     tiles = scores.shape[1] // labels.distance.shape[1]
     scores = scores.view(len(scores), tiles, -1).amax(1)
     term = click_term(scores, labels, section, step)
-    return Loss(loss.total + section.term_weight * term, {**loss.terms, "clicks": term})
+    return Loss(loss.total + weight * term, {**loss.terms, "clicks": term})
 
 
 def click_term(scores: Tensor, labels: BatchLabels, section: ClickSection, step: int) -> Tensor:

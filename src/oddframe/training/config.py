@@ -26,7 +26,7 @@ from oddframe.backbones.registry import DEFAULT_BACKBONE, get_backbones
 from oddframe.errors import UsageError
 from oddframe.events import EventRule
 from oddframe.features.presets import get_preset
-from oddframe.methods.base import AnyMethod, Recipe
+from oddframe.methods.base import CLICK_WEIGHT, AnyMethod, Recipe
 from oddframe.methods.config import renamed_field
 from oddframe.methods.registry import DEFAULT_METHOD, get_method
 from oddframe.video.frame import ResamplingFilter
@@ -332,8 +332,8 @@ class ClickSection(Section):
     cross-entropy of snippet scores. Without such labels there is no term.
 
     Attributes:
-        weight: Weight of the term; 0: labels in time are not used. None: 0.1, or 1 with
-            ``published``.
+        weight: Weight of the term; 0: labels in time are not used. None: the method's own, 0.1 or
+            0; 0.1 with ``events``, and 1 with ``published``.
         sigma_s: Standard deviation in seconds of the Gaussian around a click.
         elsewhere: What is known far from every click of a video. ``unknown``: nothing; the Gaussian
             is the weight of the target 1. ``normal``: nothing happens there; the Gaussian is the
@@ -352,12 +352,6 @@ class ClickSection(Section):
     events: bool = False
     published: bool = False
     mining_step: int = Field(default=50, ge=1)
-
-    @property
-    def term_weight(self) -> float:
-        """The weight of the term."""
-        default = 1.0 if self.published else 0.1
-        return default if self.weight is None else self.weight
 
     @model_validator(mode="after")
     def _check_published(self) -> ClickSection:
@@ -456,7 +450,16 @@ class TrainConfig(Section):
         """Whether training uses labels in time, if there are any."""
         method = get_method(self.method.name)
         trained_by_steps = not (method.closed_form or method.one_class or method.unsupervised)
-        return trained_by_steps and self.clicks.term_weight > 0
+        return trained_by_steps and self.click_weight() > 0
+
+    def click_weight(self) -> float:
+        """The weight of the term of labels in time."""
+        section = self.clicks
+        if section.weight is not None:
+            return section.weight
+        if section.published:
+            return 1.0
+        return CLICK_WEIGHT if section.events else get_method(self.method.name).click_weight
 
     def with_recipe(self, **changes: Any) -> TrainConfig:
         """This configuration with other values in its recipe; None: the method's own value."""

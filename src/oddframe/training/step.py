@@ -93,7 +93,7 @@ class TrainingRun:
     ):
         self.videos, self.config, self.device = videos, config, device
         self.method, self.method_config = config.chosen_method()
-        self.recipe = config.full_recipe()
+        self.recipe, self.click_weight = config.full_recipe(), config.click_weight()
         labelled = not self.method.unsupervised
         sampler = make_bag_sampler(
             videos, config.bags, self.recipe, config.recipe.seed, labelled=labelled
@@ -139,7 +139,7 @@ class TrainingRun:
             bags = torch.from_numpy(batch.features).to(self.device)
             x = self._augment(self.network.standardise(bags))
             times = None
-            if batch.labels is not None and self.config.clicks.term_weight:
+            if batch.labels is not None and self.click_weight:
                 times = BatchLabels.of(batch.labels, self._labels(len(x)))
             return lambda part: self._backward(x, times, self.microbatches[part], step)
 
@@ -166,8 +166,8 @@ class TrainingRun:
         check_finite({"scores": output.scores.mean()}, step, self.recipe)
         loss = self.method.loss(output, labels, self.method_config)
         if times is not None:
-            section = self.config.clicks
-            loss = add_click_term(loss, output.scores, times.select(rows), section, step)
+            section, weight = self.config.clicks, self.click_weight
+            loss = add_click_term(loss, output.scores, times.select(rows), section, weight, step)
         (loss.total / len(self.microbatches)).backward()  # type: ignore[no-untyped-call]
         loss = to_cpu(loss)  # After backward, so that it does not wait for the graphics card.
         check_finite({**loss.terms, "total": loss.total}, step, self.recipe)

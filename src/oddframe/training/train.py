@@ -21,6 +21,7 @@ from oddframe.datasets.precomputed import has_precomputed_features
 from oddframe.errors import InputError, UsageError
 from oddframe.features.spec import FeatureSpec
 from oddframe.features.store.store import FeatureStore
+from oddframe.methods.base import CLICK_WEIGHT
 from oddframe.modelfile import Model, load_model, save_model
 from oddframe.prototypes import MAX_PROTOTYPES
 from oddframe.timeline import ScoreTrack
@@ -241,9 +242,15 @@ def _report_time_labels(
         warn(f"not used: {counts}; a correction reads labels of whole videos")
     elif config.learns_from_times():
         message(f"labels in time: {counts} ('clicks: {{weight: 0}}' leaves them out)")
-    elif config.clicks.term_weight:
-        title = config.chosen_method()[0].title
-        warn(f"not used: {counts}; {title} is not trained on them")
+    elif config.clicks.weight != 0:
+        method = config.chosen_method()[0]
+        reason = f"{method.title} is not trained on them"
+        if not method.click_weight:
+            reason = (
+                f"they made the scores of {method.title} worse where this was measured; to use "
+                f"them, set 'clicks: {{weight: {CLICK_WEIGHT:g}}}'"
+            )
+        warn(f"not used: {counts}; {reason}")
 
 
 def _with_trainable_method(

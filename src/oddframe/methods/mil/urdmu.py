@@ -133,6 +133,7 @@ class UrDmu(WeaklySupervised[UrDmuConfig, UrDmuOutput]):
         "published code",
     )
     Config = UrDmuConfig
+    click_weight = 0.0  # docs/train.md: labels in time made its scores worse.
     supports_microbatches = True  # Bags are paired by index, and every term is a mean.
     recipe = Recipe(optimiser="adam", lr=1e-4, weight_decay=5e-5, steps=3000, segments=200)
 

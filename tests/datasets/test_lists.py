@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from oddframe.datasets.labelled import Dataset
+from oddframe.datasets.published.feature_files import parse_name
 from oddframe.datasets.published.lists import read_list
-from oddframe.datasets.published.xd_violence import parse_name
 from oddframe.datasets.registry import open_dataset
 from oddframe.errors import InputError
 from oddframe.timeline import Timebase

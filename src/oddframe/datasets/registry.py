@@ -57,9 +57,9 @@ _PUBLISHED = {
     "ped2": "oddframe.datasets.published.video_files:PED2",
     "ur_fall": "oddframe.datasets.published.video_files:UR_FALL",
     "surveillance_fight": "oddframe.datasets.published.video_files:SURVEILLANCE_FIGHT",
-    "shanghaitech_tracks": "oddframe.datasets.published.shanghaitech:SHANGHAITECH_TRACKS",
-    "ucf_crime": "oddframe.datasets.published.ucf_crime:UCF_CRIME",
-    "xd_violence": "oddframe.datasets.published.xd_violence:XD_VIOLENCE",
+    "shanghaitech_tracks": "oddframe.datasets.published.feature_files:SHANGHAITECH_TRACKS",
+    "ucf_crime": "oddframe.datasets.published.feature_files:UCF_CRIME",
+    "xd_violence": "oddframe.datasets.published.feature_files:XD_VIOLENCE",
 }
 # NAME:DIR; a single letter before the colon is a drive.
 _NAME_AND_FOLDER = re.compile(r"([A-Za-z][A-Za-z0-9_-]+):(.*)", re.DOTALL)

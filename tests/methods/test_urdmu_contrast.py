@@ -12,8 +12,7 @@ from pydantic import ValidationError
 from torch.nn import functional as F
 
 from oddframe.errors import UsageError
-from oddframe.methods.mil.contrast import memory_contrast, snippet_contrast
-from oddframe.methods.mil.urdmu import UrDmu, ur_dmu_loss
+from oddframe.methods.mil.urdmu import UrDmu, memory_contrast, snippet_contrast, ur_dmu_loss
 from oddframe.methods.mil.urdmu_network import UrDmuConfig, UrDmuNetwork, UrDmuOutput
 from oddframe.training.step import microbatches
 from oddframe.training.train import check_pretrained

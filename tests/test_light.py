@@ -20,7 +20,7 @@ def run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_videos_are_scored_without_pytorch(clip: Path, tmp_path: Path) -> None:
     code = f"""
 import numpy as np, oddframe
-from oddframe._utils.optional import has_torch
+from oddframe.errors import has_torch
 assert not has_torch()
 detector = oddframe.Detector.load("fight")
 done = oddframe.score([{str(clip)!r}], out="out", formats=["json", "html", "png"])

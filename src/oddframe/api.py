@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from oddframe._utils.files import make_folder
-from oddframe._utils.optional import has_torch, torch_needed
 from oddframe._utils.progress import MessageCallback, ProgressCallback, stage_progress
 from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName
 from oddframe.cameras import camera_name, camera_rule
@@ -18,7 +17,7 @@ from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo
 from oddframe.datasets.precomputed import attach_features
 from oddframe.datasets.registry import survey_dataset
 from oddframe.detector import Detector
-from oddframe.errors import InputError, UsageError
+from oddframe.errors import InputError, UsageError, has_torch, torch_needed
 from oddframe.evaluation.calibrate import CalibrationResult, calibrate_model
 from oddframe.evaluation.evaluate import Evaluation, FrameProtocol, ScoredVideo, evaluate_scores
 from oddframe.evaluation.scoring import (

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
 from difflib import SequenceMatcher
+from importlib.util import find_spec
+
+INSTALL_TORCH = "pip install 'oddframe[train]'"
 
 # Messages of PyTorch, OpenCV, OpenVINO and Python's threads when memory is exhausted.
 _OUT_OF_MEMORY = re.compile(
@@ -38,6 +42,18 @@ class InputError(OddframeError):
     exit_code = 3
 
 
+def has_torch() -> bool:
+    """Whether PyTorch, which scoring does not need, is installed; does not import it."""
+    if "torch" in sys.modules:
+        return sys.modules["torch"] is not None
+    return find_spec("torch") is not None
+
+
+def torch_needed(what: str) -> MissingPackageError:
+    """The error of ``what`` needs PyTorch, to be raised."""
+    return MissingPackageError(f"{what} needs PyTorch: {INSTALL_TORCH}")
+
+
 def is_out_of_memory(error: BaseException | str) -> bool:
     """Whether an exception of any library, or its output, means that memory is exhausted."""
     return isinstance(error, MemoryError) or bool(_OUT_OF_MEMORY.search(str(error)))
@@ -60,6 +76,12 @@ def nearest_name(wrong: str, known: Iterable[str]) -> str | None:
     similarity = {name: _similarity(letters, _letters(name)) for name in known}
     best = max(similarity, key=similarity.__getitem__, default=None)
     return best if best is not None and similarity[best] >= _MIN_SIMILARITY else None
+
+
+def name_hint(wrong: str, known: Iterable[str]) -> str:
+    """What to say of a ``wrong`` name: the one that was probably meant, or all ``known`` ones."""
+    near = nearest_name(wrong, known)
+    return f"did you mean {near}?" if near else f"there are {', '.join(known)}"
 
 
 def _letters(name: str) -> str:

@@ -27,7 +27,6 @@ from oddframe._utils.files import (
     open_regular_file,
     write_bytes,
 )
-from oddframe._utils.optional import has_torch, torch_needed
 from oddframe._utils.parsing import (
     TensorEntry,
     format_validation_error,
@@ -41,7 +40,9 @@ from oddframe.errors import (
     OddframeError,
     UsageError,
     describe_unexpected_error,
+    has_torch,
     is_out_of_memory,
+    torch_needed,
 )
 from oddframe.events import EventRule
 from oddframe.features.formats.feature_file import METADATA_KEY, checksum

@@ -21,8 +21,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from oddframe._utils.optional import has_torch, torch_needed
-from oddframe.errors import InputError, UsageError
+from oddframe.errors import InputError, UsageError, has_torch, torch_needed
 
 EngineName = Literal["auto", "openvino", "torch"]
 DeviceName = Literal["auto", "cpu", "cuda"]

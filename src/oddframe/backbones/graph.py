@@ -14,7 +14,7 @@ import openvino
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 
-from oddframe.backbones.padding import same_padding
+from oddframe.backbones.base import same_padding
 from oddframe.errors import InputError
 
 Node = Any

@@ -15,8 +15,14 @@ from numpy.typing import NDArray
 from safetensors import numpy as safetensors_numpy
 
 from oddframe._utils.files import check_regular, open_regular_file
-from oddframe._utils.optional import has_torch, torch_needed
-from oddframe.errors import InputError, OddframeError, describe_unexpected_error, is_out_of_memory
+from oddframe.errors import (
+    InputError,
+    OddframeError,
+    describe_unexpected_error,
+    has_torch,
+    is_out_of_memory,
+    torch_needed,
+)
 
 SHIPPED_WEIGHTS = Path(__file__).parent / "data"
 _SUFFIXES = (".safetensors", ".pth", ".pt")

@@ -12,11 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 import typer
 
-from oddframe._utils.optional import INSTALL_TORCH, has_torch
 from oddframe._utils.version import VERSION
 from oddframe.cli import options as opt
 from oddframe.cli.console import print_answer, print_json
-from oddframe.errors import OddframeError
+from oddframe.errors import INSTALL_TORCH, OddframeError, has_torch
 
 # Optional packages, and the extra of oddframe that installs each.
 EXTRAS = {

@@ -12,7 +12,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from oddframe._utils.optional import torch_needed
 from oddframe._utils.version import VERSION
 from oddframe.cli.calibrate import calibrate_command
 from oddframe.cli.console import print_error, standard_streams
@@ -31,7 +30,7 @@ from oddframe.cli.research import league, report_app, reproduce
 from oddframe.cli.score import score_command
 from oddframe.cli.train import train_command
 from oddframe.cli.watch import watch_command
-from oddframe.errors import OddframeError, describe_unexpected_error
+from oddframe.errors import OddframeError, describe_unexpected_error, torch_needed
 
 EXIT_INTERRUPTED = 130
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from oddframe.errors import UsageError, nearest_name
+from oddframe.errors import UsageError, name_hint
 from oddframe.features.spec import IMPORTED, FeatureSpec
 from oddframe.video.snippets.preprocessing import Preprocessing, crop_names
 
@@ -53,9 +53,7 @@ PRESETS = {
 def get_preset(name: str) -> Preset:
     """Get a preset, with crops in the order of the published files."""
     if name not in PRESETS:
-        near = nearest_name(name, PRESETS)
-        advice = f"did you mean {near}?" if near else f"there are {', '.join(PRESETS)}"
-        raise UsageError(f"no preset is called {name!r}; {advice}")
+        raise UsageError(f"no preset is called {name!r}; {name_hint(name, PRESETS)}")
     return PRESETS[name]
 
 

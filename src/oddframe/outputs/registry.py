@@ -13,7 +13,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Protocol
 
-from oddframe.errors import UsageError, nearest_name
+from oddframe.errors import UsageError, name_hint
 
 if TYPE_CHECKING:
     from oddframe.detector import VideoResult
@@ -161,9 +161,7 @@ def format_names() -> tuple[str, ...]:
 def get_format(name: str) -> OutputFormat:
     """The format of this name; UsageError: there is none."""
     if name not in _FORMATS:
-        near = nearest_name(name, _FORMATS)
-        hint = f"did you mean {near}?" if near else f"there are {', '.join(_FORMATS)}"
-        raise UsageError(f"no format {name!r}; {hint}")
+        raise UsageError(f"no format {name!r}; {name_hint(name, _FORMATS)}")
     return _FORMATS[name]
 
 

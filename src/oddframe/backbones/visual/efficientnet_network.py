@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.backbones.padding import same_padding
+from oddframe.backbones.base import same_padding
 from oddframe.backbones.visual.efficientnet import EFFICIENTNET_FEATURE_DIM, STAGES
 
 

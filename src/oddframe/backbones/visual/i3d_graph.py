@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from oddframe.backbones import graph as g
+from oddframe.backbones.base import overlapping_windows
 from oddframe.backbones.graph import Node, Weights
-from oddframe.backbones.padding import overlapping_windows
 
 # Output channels of the branches of an Inception module: 1x1 | 1x1 -> 3x3 | 1x1 -> 3x3 | max-pool
 # -> 1x1.

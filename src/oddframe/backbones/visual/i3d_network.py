@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.backbones.padding import overlapping_windows, same_padding
+from oddframe.backbones.base import overlapping_windows, same_padding
 from oddframe.backbones.visual.i3d import I3D_FEATURE_DIM, KINETICS_CLASSES, check_channels
 from oddframe.backbones.weights import fold_named_batch_norm, load_weights, read_state_dict
 from oddframe.errors import InputError

@@ -171,11 +171,11 @@ def to_float(array: NDArray[Any]) -> FeatureArray:
     return array.astype(np.float32, copy=False)
 
 
-def is_finite(array: NDArray[Any], rows: int = 4096) -> bool:
-    """Whether all numbers are finite; reads ``rows`` rows of the first axis at a time."""
+def is_finite(array: NDArray[Any]) -> bool:
+    """Whether all numbers are finite; reads 4,096 rows of the first axis at a time."""
     if array.dtype.kind != "f":
         return True
-    parts = (array[i : i + rows] for i in range(0, len(array), rows))
+    parts = (array[i : i + 4096] for i in range(0, len(array), 4096))
     # NaN propagates through min and max, which need no temporary array of booleans.
     return all(np.isfinite(part.min()) and np.isfinite(part.max()) for part in parts if part.size)
 

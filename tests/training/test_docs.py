@@ -7,6 +7,7 @@ from pathlib import Path
 
 from oddframe.datasets.labelled import GroundTruth, TimeLabels
 from oddframe.datasets.read import read_dataset
+from oddframe.methods.base import CLICK_WEIGHT
 from oddframe.training.config import ClickSection, read_config
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -33,4 +34,4 @@ def test_the_table_of_times_is_read(tmp_path: Path) -> None:
 def test_the_configuration_has_the_defaults_and_events(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text(block("train.md", "yaml"))
     found = read_config(tmp_path / "own.yaml").clicks
-    assert found == ClickSection(weight=ClickSection().term_weight, events=True)
+    assert found == ClickSection(weight=CLICK_WEIGHT, events=True)

@@ -91,7 +91,7 @@ class UrDmuConfig(MethodConfig):
     # read-outs (of X without memories); without NUL the read-outs themselves.
     uncertainty: bool = True
     loss_weights: LossWeights = LossWeights()  # weight of each loss term
-    # Weights of two contrastive terms (ours, see ``contrast.py``): between snippets and both
+    # Weights of two contrastive terms (ours, see ``urdmu.py``): between snippets and both
     # memories, and between the likeliest snippets of abnormal and of normal videos. They need
     # memory ``dual``.
     contrast_memory: NotNegative = Field(default=0.0, exclude_if=_is_zero)

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from oddframe.errors import UsageError
 from oddframe.watch.cameras_file import (
     AnnounceRule,
+    CameraSection,
     announce_rule,
     parse_span,
     read_cameras,
     time_zone,
 )
+from oddframe.watch.setup import name_sources
 
 MONDAY = datetime(2026, 11, 30, tzinfo=UTC)
 
@@ -64,9 +66,33 @@ def test_mistakes_are_said_in_one_line(text: str, message: str, tmp_path: Path) 
     assert "\n" not in str(caught.value)
 
 
-def test_a_source_is_not_quoted_in_a_message(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cameras: {a: {source: ['rtsp://u:hunter2@h/']}}",
+        "cameras: {a: 'rtsp://u:hunter2@h/'}",
+        "cameras: ['rtsp://u:hunter2@h/']",
+        "a: {source: 'rtsp://u:hunter2@h/'}",
+        "cameras:\n  a:\n    source: 'rtsp://u:hunter2@h/\n",
+        "cameras: {a: {source: rtsp://u:hunter2@h/]}}",
+    ],
+)
+def test_a_source_is_not_quoted_in_a_message(text: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
-        read_cameras(write(tmp_path, "cameras: {a: {source: ['rtsp://u:hunter2@h/']}}"))
+        read_cameras(write(tmp_path, text))
+    assert "hunter2" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_camera_shows_no_password() -> None:
+    assert "hunter2" not in repr(CameraSection(source="rtsp://u:hunter2@h/"))
+
+
+def test_too_many_or_too_long_sources_are_one_line() -> None:
+    with pytest.raises(UsageError, match="257 sources; at most 256"):
+        name_sources(["rtsp://h/"] * 257, False)
+    with pytest.raises(UsageError, match="at most 4096") as caught:
+        name_sources(["rtsp://u:hunter2@h/" + "x" * 5000], False)
     assert "hunter2" not in str(caught.value)
 
 
@@ -116,3 +142,6 @@ def test_zone_cool_down_and_snooze(tmp_path: Path) -> None:
     assert not rule.allows(at, at - timedelta(seconds=59))
     assert rule.allows(at, at - timedelta(seconds=60))
     assert AnnounceRule().allows(at, at)
+    # The clock was set back by an hour.
+    assert rule.allows(at, at + timedelta(hours=1))
+    assert AnnounceRule().allows(at, at + timedelta(hours=1))

@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -31,17 +32,20 @@ from oddframe.watch.sources import parse_source, redact, source_name
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("rtsp://me:pass@10.0.0.3:554/a", "rtsp://***@10.0.0.3:554/a"),
+        ("rtsp://me:hunter2@10.0.0.3:554/a", "rtsp://***@10.0.0.3:554/a"),
         ("RTSP://me:p@ss@10.0.0.3/a", "RTSP://***@10.0.0.3/a"),
         ("https://h/a.m3u8?token=abc&x=1", "https://h/a.m3u8?token=***&x=1"),
         ("http://me@h/", "http://***@h/"),
+        ("rtsp://me:it's@h/a", "rtsp://***@h/a"),
+        ("rtsp://h/user=a_password=b", "rtsp://h/user=a_password=***"),
+        ("http://h/a?access_token=abc&api_key=d", "http://h/a?access_token=***&api_key=***"),
     ],
 )
 def test_logins_are_not_shown(text: str, shown: str) -> None:
     source = parse_source(text)
     assert source.shown == shown
     assert redact(f"error at '{text}': x") == f"error at '{shown}': x"
-    assert "pass" not in repr(source)
+    assert "hunter2" not in repr(source)
     assert text[8:] in source.address
 
 
@@ -228,6 +232,18 @@ def test_an_event_of_before_a_restart_ends_under_its_id(monkeypatch: pytest.Monk
     log.close()
     assert [each.kind for each in said] == ["new", "new", "end", "end"]
     assert said[2].id == said[0].id != said[1].id == said[3].id
+
+
+@pytest.mark.parametrize("changes_at", ["2026-03-29T01:00", "2026-10-25T01:00"])
+def test_a_cool_down_is_as_long_when_the_clocks_change(changes_at: str) -> None:
+    said: list[CameraEvent] = []
+    zone, rule = ZoneInfo("Europe/Berlin"), AnnounceRule(cool_down_s=60.0)
+    log = EventLog("a", said.append, rule=rule, zone=zone)
+    wall = datetime.fromisoformat(changes_at).replace(tzinfo=UTC).timestamp()
+    for number, start in enumerate((-20.0, 10.0, 80.0), 1):
+        log.take(update("new", start, start + 1, id=number), wall)
+        log.take(update("end", start, start + 1, id=number), wall)
+    assert [each.start_s for each in said if each.kind == "new"] == [-20.0, 80.0]
 
 
 def test_schedule_and_cool_down_keep_events_back_whole() -> None:

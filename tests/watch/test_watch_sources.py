@@ -141,10 +141,11 @@ def test_http_and_hls_are_read(tmp_path: Path) -> None:
     assert "404" in lost[0]["text"] or "not found" in lost[0]["text"].lower()
 
 
-def test_a_video_on_a_web_server_is_over_at_its_end(tmp_path: Path) -> None:
-    make_clip(tmp_path / "a.mp4", LEVELS)
+@pytest.mark.parametrize("name", ["a.mp4", "a.ts"])  # The latter does not state its length.
+def test_a_video_on_a_web_server_is_over_at_its_end(name: str, tmp_path: Path) -> None:
+    make_clip(tmp_path / name, LEVELS)
     with http_server(tmp_path) as address:
-        cameras = [camera("web", parse_source(f"{address}/a.mp4"), brightness())]
+        cameras = [camera("web", parse_source(f"{address}/{name}"), brightness())]
         out = tmp_path / "out"
         summary = watch(cameras, out, for_s=40, until=lambda _: False, clips=False)
     (event,) = events(out)

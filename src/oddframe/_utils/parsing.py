@@ -134,6 +134,9 @@ def read_yaml(path: Path, what: str) -> tuple[dict[str, Any], yaml.Node | None]:
         values = None if node is None else loader.construct_document(node)
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: cannot be read as {what} ({error})") from None
+    except yaml.MarkedYAMLError as error:  # As a text it quotes the file, which may hold secrets.
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UsageError(f"{path}{line}: not YAML ({error.problem})") from None
     except (yaml.YAMLError, *_VALUE_ERRORS) as error:
         raise UsageError(f"{path}: not YAML ({' '.join(str(error).split())[:200]})") from None
     if not isinstance(values or {}, dict):

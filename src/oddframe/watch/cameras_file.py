@@ -24,7 +24,7 @@ from pydantic import (
 from oddframe._utils.parsing import format_validation_error, read_yaml
 from oddframe.errors import UsageError
 
-MAX_CAMERAS = 256
+MAX_CAMERAS, MAX_SOURCE = 256, 4096  # Cameras, and characters of a source.
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _MAX_NAME = 60
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})-(\d{1,2}):(\d{2})")
@@ -120,7 +120,7 @@ class CameraSection(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    source: str = Field(min_length=1, max_length=4096)
+    source: str = Field(min_length=1, max_length=MAX_SOURCE, repr=False)
     model: str | None = None
     profile: Literal["best", "fast"] | None = None
     threshold: float | None = Field(default=None, ge=0, le=1)
@@ -169,7 +169,10 @@ class AnnounceRule:
             return False
         if self.snooze_until is not None and start < self.snooze_until:
             return False
-        return last_end is None or start - last_end >= timedelta(seconds=self.cool_down_s)
+        if last_end is None:
+            return True
+        # A clock that was set back may put an event before the last one.
+        return abs(start - last_end) >= timedelta(seconds=self.cool_down_s)
 
 
 def announce_rule(section: CameraSection, zone: tzinfo | None) -> AnnounceRule:
@@ -196,11 +199,8 @@ def read_cameras(path: Path) -> CamerasSection:
     try:
         found = CamerasSection.model_validate(values)
     except ValidationError as error:
-        raise UsageError(
-            _without_source(
-                error, format_validation_error(error, CamerasSection, (), str(path), node)
-            )
-        ) from None
+        text = format_validation_error(error, CamerasSection, (), str(path), node)
+        raise UsageError(_without_source(error, text)) from None
     cameras = {
         check_name(name): _completed(path, name, camera) for name, camera in found.cameras.items()
     }
@@ -236,7 +236,8 @@ def _variable(path: Path, camera: str, name: str, known: Mapping[str, str]) -> s
 
 
 def _without_source(error: ValidationError, text: str) -> str:
-    """A message that does not quote the value of a source, which may hold a password."""
+    """A message that does not quote a source, which may hold a password, wherever it stands."""
     first = error.errors()[0]
     loc: Sequence[int | str] = first["loc"]
-    return text.partition(", not ")[0] if "source" in loc else text
+    quotes = "source" in loc or "://" in text or "://" in str(first.get("input"))
+    return text.partition(", not ")[0] if quotes else text

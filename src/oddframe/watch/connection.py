@@ -24,8 +24,8 @@ class CameraConnection:
     Attributes:
         video: What comes from it.
         has_stamps: Whether the camera sends times of its pictures.
-        is_recording: Whether it is a finished video on a web server, which states its length; a
-            live stream has none.
+        is_recording: Whether it is a finished video on a web server, which states how long or how
+            large it is; a live stream does not.
     """
 
     video: OpenVideo
@@ -62,5 +62,7 @@ def connect(source: Source, silence_s: float) -> Iterator[CameraConnection]:
         stream.codec_context.thread_count = 1
         has_stamps = container.format.name not in _NO_STAMPS
         video = OpenVideo(container, stream)
-        is_recording = source.address.startswith("http") and has_stamps and bool(video.duration_s)
+        has_size = container.size > 0
+        is_finite = bool(video.duration_s) or ("hls" not in container.format.name and has_size)
+        is_recording = source.address.startswith("http") and has_stamps and is_finite
         yield CameraConnection(video, has_stamps, is_recording)

@@ -14,7 +14,7 @@ from pathlib import Path
 import av
 import cv2
 
-from oddframe._utils.files import atomic_write, make_folder
+from oddframe._utils.files import atomic_write, make_folder, write_bytes
 from oddframe.errors import OddframeError
 from oddframe.video.frame import Image
 from oddframe.watch.messages import CameraEvent, camera_part
@@ -72,8 +72,7 @@ class EventFiles:
         if not done:
             raise OddframeError(f"{name}: a picture of {picture.shape} cannot be a JPEG")
         path = self._make_place(name)
-        with atomic_write(path) as part:
-            part.write_bytes(data.tobytes())
+        write_bytes(path, data.tobytes())
         return name
 
     def write_clip(self, event: CameraEvent, clip: StoredClip) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 from oddframe.stream import StreamUpdate
 from oddframe.timeline import Event
@@ -208,4 +208,7 @@ class EventLog:
         self._announce(replace(message, before=before and replace(before, before=None)))
 
     def _time(self, wall_s: float) -> datetime:
-        return datetime.fromtimestamp(wall_s, UTC).astimezone(self._zone)
+        local = datetime.fromtimestamp(wall_s, UTC).astimezone(self._zone)
+        # With a fixed offset: two times of one ZoneInfo are subtracted by their clocks, so an hour
+        # is wrong when the clocks change between them.
+        return local.replace(tzinfo=timezone(local.utcoffset() or timedelta()))

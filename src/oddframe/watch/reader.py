@@ -168,7 +168,8 @@ class _Reading:
             self._is_recording = connection.is_recording
             pace = 1.0 if self._is_recording else 0.0
             self._read(connection.video, has_stamps=connection.has_stamps, pace=pace)
-        if not (self._is_recording or self._stopped.is_set()):
+        is_read = self._is_recording and self._clock is not None  # There was a picture.
+        if not (is_read or self._stopped.is_set()):
             self.error = InputError(f"{self.source.shown}: the camera ended the connection")
 
     def _read_file(self) -> None:

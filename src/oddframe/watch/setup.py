@@ -15,6 +15,7 @@ from oddframe.events import RuleChanges
 from oddframe.video.mask import read_mask
 from oddframe.watch.cameras_file import (
     MAX_CAMERAS,
+    MAX_SOURCE,
     CameraSection,
     CamerasSection,
     announce_rule,
@@ -42,8 +43,12 @@ class WatchDefaults:
 
 def name_sources(sources: Sequence[str], as_live: bool) -> dict[str, CameraSection]:
     """A camera for each source of a command line, named after its host, file or folder."""
+    if len(sources) > MAX_CAMERAS:
+        raise UsageError(f"{len(sources)} sources; at most {MAX_CAMERAS} are watched")
     cameras: dict[str, CameraSection] = {}
     for text in sources:
+        if len(text) > MAX_SOURCE:
+            raise UsageError(f"a source of {len(text)} characters; at most {MAX_SOURCE} are read")
         wanted = source_name(parse_source(text, as_live=as_live))
         wanted = "".join(c if c.isprintable() and c not in "/\\+#" else "_" for c in wanted)
         wanted = wanted.strip()[:50] or "camera"

@@ -26,11 +26,10 @@ _RTSP_FORMATS = "rtsp,sdp,rtp,mpegts"
 _HTTP_FORMATS = "hls,applehttp,mpegts,mp4,mov,matroska,webm,flv,mjpeg,mpjpeg,h264,hevc,avi"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _DEVICE = re.compile(r"/dev/video\d+")
-# Words that hold a login, up to the last @ of the part before the path; and secrets in queries.
-_LOGIN = re.compile(r"(?<=://)[^/\s'\"]*@")
-_SECRET_QUERY = re.compile(
-    r"(?i)([?&](?:pass(?:word|wd)?|pwd|token|key|secret|auth|sig(?:nature)?)=)[^&\s'\"]*"
-)
+# Words that hold a login, up to the last @: a password may have any character, also those that it
+# should not. And secrets in queries, or in paths as cheap cameras have them.
+_LOGIN = re.compile(r"(?<=://)(?:[^\s/@]*:\S*@|[^/\s'\"]*@)")
+_SECRET = re.compile(r"(?i)((?:pass|pwd|token|key|secret|auth|sig)[a-z]*=)[^&\s'\"]*")
 
 
 @dataclass(frozen=True)
@@ -111,8 +110,8 @@ def parse_source(text: str, *, as_live: bool = False) -> Source:
 
 
 def redact(text: str) -> str:
-    """A text without the logins of the addresses in it, and without secrets in their queries."""
-    return _SECRET_QUERY.sub(r"\1***", _LOGIN.sub("***@", text))
+    """A text without the logins of the addresses in it, and without other secrets in them."""
+    return _SECRET.sub(r"\1***", _LOGIN.sub("***@", text))
 
 
 def source_name(source: Source) -> str:
